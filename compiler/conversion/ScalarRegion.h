@@ -1,0 +1,30 @@
+// Inlines the scalar regions of tile ops (mask, score, classify) into a kernel
+// that a target is lowering, with lanes for the values that differ by lane.
+#pragma once
+
+#include "mlir/IR/Builders.h"
+
+#include <functional>
+
+namespace mlir::attn {
+
+/// How a target reads what a scalar region can name besides its arguments.
+struct ScalarContext {
+  /// The runtime parameter `index` as `type` (i32 or f32).
+  std::function<Value(OpBuilder &, Location, int64_t index, Type type)> param;
+  /// Head (0), batch entry (1) or layer (2) as i32.
+  std::function<Value(OpBuilder &, Location, int64_t which)> item;
+  /// An element of a table; `indices` are scalars, or all vectors of one length,
+  /// and the result matches. The callee clamps indices to the extents.
+  std::function<Value(OpBuilder &, Location, int64_t binding, ValueRange indices, Type type)>
+      tableLoad;
+};
+
+/// Copies the ops of `block` before `builder`'s insertion point with its
+/// arguments replaced by `args`, and returns the terminator's operands. An
+/// argument is a scalar or a vector of lanes; an op whose operands are all
+/// scalars stays scalar, so whatever does not differ by lane is computed once.
+SmallVector<Value> inlineScalarRegion(OpBuilder &builder, Block &block, ValueRange args,
+                                      const ScalarContext &context);
+
+} // namespace mlir::attn
