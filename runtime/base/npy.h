@@ -1,0 +1,38 @@
+// Reads and writes NumPy's .npy files (format versions 1 to 3, C order). What
+// is read from a file is checked before it is believed.
+#pragma once
+
+#include "runtime/base/aligned_memory.h"
+#include "runtime/base/status.h"
+#include "runtime/bundle/kernel_info.h"
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace attn {
+
+struct NpyArray {
+  ElementType type = ElementType::f32;
+  std::vector<int64_t> shape;
+  AlignedMemory data; // empty when an extent is 0
+
+  int64_t count() const;
+  size_t bytes() const { return static_cast<size_t>(count()) * element_size(type); }
+};
+
+// Types: f4, f2, i1, i4, i8 as named; u1 and b1 as u8; u2 as bf16, which NumPy
+// lacks (its 16-bit patterns).
+Result<NpyArray> read_npy(const std::string &path);
+Result<NpyArray> parse_npy(std::span<const std::byte> file);
+
+// A zero-filled array. Fails when memory is exhausted.
+Result<NpyArray> make_npy(ElementType type, std::vector<int64_t> shape);
+
+Status write_npy(const std::string &path, ElementType type, std::span<const int64_t> shape,
+                 const void *data);
+inline Status write_npy(const std::string &path, const NpyArray &array) {
+  return write_npy(path, array.type, array.shape, array.data.data());
+}
+
+} // namespace attn

@@ -1,0 +1,165 @@
+// Runs loops over work items on a fixed set of threads. A loop is opened and
+// closed by an epoch counter, so that a thread that sleeps through a short
+// loop is never waited for.
+#include "runtime/base/thread_pool.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <sched.h>
+
+namespace attn {
+
+// The index of the pool thread that runs a body right now, or -1.
+static thread_local int current_thread = -1;
+
+// Spinning covers the gap between two kernels of one stream step; after that
+// a sleeping thread leaves the core to others.
+static constexpr int kSpins = 1500;
+
+static inline void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Cores that this process may use at once: its affinity mask, cut down by a
+// container's quota, which would otherwise stall all threads together.
+static uint32_t usable_cores() {
+  if (const char *text = std::getenv("ATTN_THREADS")) {
+    long wanted = std::strtol(text, nullptr, 10);
+    if (wanted > 0)
+      return static_cast<uint32_t>(std::min(wanted, 1024l));
+  }
+  long cores = 0;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    cores = CPU_COUNT(&set);
+  if (cores <= 0)
+    cores = std::max(1u, std::thread::hardware_concurrency());
+  if (FILE *file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    long quota = 0, period = 0;
+    if (std::fscanf(file, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0)
+      cores = std::clamp((quota + period - 1) / period, 1l, cores);
+    std::fclose(file);
+  }
+  return static_cast<uint32_t>(cores);
+}
+
+ThreadPool::ThreadPool(uint32_t threads) {
+  if (threads == 0)
+    threads = usable_cores();
+  threads = std::min(threads, 1024u);
+  arenas_.resize(threads);
+  workers_.reserve(threads - 1);
+  for (uint32_t i = 1; i < threads; ++i)
+    workers_.emplace_back([this, i] { worker_main(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(sleep_mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread &worker : workers_)
+    worker.join();
+}
+
+void *ThreadPool::arena(uint32_t thread, size_t bytes) {
+  AlignedMemory &arena = arenas_[thread];
+  if (arena.size() < bytes)
+    arena = AlignedMemory(bytes);
+  return arena.size() < bytes ? nullptr : arena.data();
+}
+
+bool ThreadPool::reserve_arenas(size_t bytes) {
+  if (bytes == 0)
+    return true;
+  for (uint32_t i = 0; i < thread_count(); ++i)
+    if (!arena(i, bytes))
+      return false;
+  return true;
+}
+
+void ThreadPool::run_loop(uint32_t items, uint32_t grain, void *object, Invoke invoke) {
+  if (items == 0)
+    return;
+  grain = std::max(grain, 1u);
+  if (current_thread >= 0) { // nested: this thread is part of a loop already
+    invoke(object, 0, items, static_cast<uint32_t>(current_thread));
+    return;
+  }
+  std::lock_guard turn(loop_mutex_);
+  if (workers_.empty() || items <= grain) {
+    current_thread = 0;
+    invoke(object, 0, items, 0);
+    current_thread = -1;
+    return;
+  }
+  object_ = object;
+  invoke_ = invoke;
+  items_ = items;
+  grain_ = grain;
+  next_.store(0, std::memory_order_relaxed);
+  epoch_.fetch_add(1); // odd: open
+  if (sleepers_.load() > 0) {
+    { std::lock_guard lock(sleep_mutex_); }
+    wake_.notify_all();
+  }
+  work(0);
+  epoch_.fetch_add(1); // even: closed; nobody enters any more
+  for (int spin = 0; running_.load() != 0; ++spin) {
+    if (spin < kSpins)
+      pause_briefly();
+    else
+      std::this_thread::yield();
+  }
+}
+
+void ThreadPool::work(uint32_t thread) {
+  current_thread = static_cast<int>(thread);
+  for (;;) {
+    uint64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (begin >= items_)
+      break;
+    uint64_t end = std::min<uint64_t>(begin + grain_, items_);
+    invoke_(object_, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), thread);
+  }
+  current_thread = -1;
+}
+
+void ThreadPool::worker_main(uint32_t thread) {
+  uint64_t seen = 0;
+  auto opened = [&] {
+    uint64_t epoch = epoch_.load();
+    return (epoch & 1) && epoch != seen;
+  };
+  while (!stop_.load(std::memory_order_relaxed)) {
+    int spin = 0;
+    while (spin < kSpins && !opened() && !stop_.load(std::memory_order_relaxed)) {
+      pause_briefly();
+      ++spin;
+    }
+    if (!opened()) {
+      std::unique_lock lock(sleep_mutex_);
+      sleepers_.fetch_add(1);
+      wake_.wait(lock, [&] { return stop_.load() || opened(); });
+      sleepers_.fetch_sub(1);
+      continue;
+    }
+    // Enter, then look again: once the caller has closed the loop it waits for
+    // everyone who entered, and whoever enters later sees it closed.
+    running_.fetch_add(1);
+    uint64_t epoch = epoch_.load();
+    if ((epoch & 1) && epoch != seen) {
+      seen = epoch;
+      work(thread);
+    }
+    running_.fetch_sub(1);
+  }
+}
+
+} // namespace attn

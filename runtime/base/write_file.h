@@ -1,0 +1,17 @@
+// Writes whole files so that a reader sees either the old file or the new one.
+#pragma once
+
+#include "runtime/base/status.h"
+#include <cstddef>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+namespace attn {
+
+// Writes the parts, one after another, to a temporary file beside `path` and
+// renames it. On failure (a full disk, say) `path` is untouched and nothing is
+// left behind.
+Status write_file(const std::string &path, std::initializer_list<std::span<const std::byte>> parts);
+
+} // namespace attn
