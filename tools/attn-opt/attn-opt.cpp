@@ -1,0 +1,18 @@
+// mlir-opt with the attn and tile dialects and our passes: reads IR as text,
+// leaves IR as text.
+#include "dialects/tile/TileDialect.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "mlir/Transforms/Passes.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<mlir::tile::TileDialect>();
+  mlir::registerTransformsPasses();
+  mlir::registerConversionPasses();
+  return mlir::asMainReturnCode(
+      mlir::MlirOptMain(argc, argv, "attention kernel optimizer\n", registry));
+}
