@@ -1,0 +1,64 @@
+// What a kernel will do for a given shape: tile classes, density, work and
+// traffic, found with the kernel's own classify and mask regions.
+#pragma once
+
+#include "compiler/explain/RegionEvaluator.h"
+#include "dialects/tile/TileDialect.h"
+
+#include <array>
+#include <memory>
+
+namespace mlir::attn {
+
+/// Keys of a call; see runtime/bundle/kernel_abi.h.
+struct Segment {
+  int64_t firstSlot = 0, length = 0, firstPosition = 0;
+};
+
+/// The call to explain.
+struct CallShape {
+  int64_t qLength = 0, qPosition = 0;
+  int64_t heads = 1, kvHeads = 1, batch = 1;
+  std::vector<Segment> segments;
+  EvaluatorInputs inputs;
+
+  int64_t keyCount() const;
+};
+
+enum class TileClass : uint8_t { empty, partial, full };
+
+/// Asks a kernel's regions about tiles and pairs.
+class MaskView {
+public:
+  /// Absent, with `reason`, if the mask reads a table.
+  static std::optional<MaskView> create(tile::KernelOp kernel, std::string &reason);
+
+  TileClass classify(int64_t qLow, int64_t qHigh, int64_t kLow, int64_t kHigh, bool whole,
+                     const EvaluatorInputs &inputs);
+  bool admits(int64_t qPosition, int64_t kPosition, const EvaluatorInputs &inputs);
+
+  int64_t blockQ, blockK;
+
+private:
+  MaskView(RegionEvaluator classifier, std::optional<RegionEvaluator> mask, int64_t blockQ,
+           int64_t blockK)
+      : blockQ(blockQ), blockK(blockK), classifier(std::move(classifier)), mask(std::move(mask)) {}
+
+  RegionEvaluator classifier;
+  std::optional<RegionEvaluator> mask; // absent: every pair is admitted
+};
+
+/// Per head; multiply work by heads and batch.
+struct Explanation {
+  int64_t tiles[3] = {0, 0, 0}; ///< by TileClass
+  double pairs = 0;             ///< admitted (query, key) pairs
+  double visitedPairs = 0;      ///< pairs in tiles that are computed
+  bool estimated = false;       ///< pairs of partial tiles were sampled
+  int64_t conservative = 0;     ///< partial tiles that are full or empty in truth (checked ones)
+  double derivationMs = 0;      ///< time to derive all tile classes
+  double density = 0;           ///< pairs / (q * kv)
+};
+
+Explanation explain(MaskView &view, const CallShape &shape);
+
+} // namespace mlir::attn
