@@ -1,0 +1,29 @@
+// One function per subcommand of attnc. Each adds its options to the command
+// line and leaves its exit code in `exitCode` when it runs.
+#pragma once
+
+#include "compiler/spec/Check.h"
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+
+namespace attn::tools {
+
+// The exit codes of every tool of the project.
+enum ExitCode : int { kDone = 0, kRejected = 1, kUsage = 2, kEnvironment = 3 };
+
+void addCheckCommand(CLI::App &app, int &exitCode);
+void addCompileCommand(CLI::App &app, int &exitCode);
+void addExplainCommand(CLI::App &app, int &exitCode);
+void addModelCommand(CLI::App &app, int &exitCode);
+
+// Reads and checks a spec file. On failure prints why and sets `exitCode`.
+std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode);
+
+// Writes `bytes` to `path`, or to standard output if `path` is "-". On failure
+// prints why and sets `exitCode`.
+bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode);
+
+} // namespace attn::tools

@@ -1,0 +1,102 @@
+// attnc compile: specs in, one bundle (or the text of a stage) out.
+#include "tools/attnc/Commands.h"
+
+#include "compiler/pipeline/Pipeline.h"
+#include "runtime/bundle/bundle_writer.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+#include <iostream>
+#include <memory>
+
+namespace attn::tools {
+
+namespace {
+struct Options {
+  std::vector<std::string> specs, targets{"cpu"}, variants;
+  std::string stopAfter, output;
+};
+
+int compile(const Options &options) {
+  mlir::attn::CompileOptions compileOptions;
+  compileOptions.targets = options.targets;
+  compileOptions.variants = options.variants;
+  for (const std::string &variant : options.variants)
+    if (!mlir::attn::isVariant(variant)) {
+      std::cerr << "attnc: error: unknown element type '" << variant
+                << "'; --dtype takes f32, bf16, f16 or int8\n";
+      return kUsage;
+    }
+  if (!options.stopAfter.empty() &&
+      !mlir::attn::parseStage(options.stopAfter, compileOptions.stopAfter)) {
+    std::cerr << "attnc: error: unknown stage '" << options.stopAfter
+              << "'; --stop-after takes attn, tile, schedule, llvm, ptx or spirv\n";
+    return kUsage;
+  }
+  if (options.stopAfter.empty() && options.output.empty()) {
+    std::cerr << "attnc: error: nowhere to write the bundle; give -o FILE.attnb\n";
+    return kUsage;
+  }
+
+  int exitCode = kDone;
+  BundleWriter bundle;
+  std::string text;
+  for (const std::string &path : options.specs) {
+    auto spec = loadSpec(path, exitCode);
+    if (!spec)
+      continue; // the other specs' errors are worth seeing too
+    mlir::attn::CompileResult result;
+    if (!mlir::attn::compileSpec(*spec, compileOptions, result, llvm::errs())) {
+      exitCode = kRejected;
+      continue;
+    }
+    text += result.text;
+    uint32_t source = bundle.add_spec(path, spec->text);
+    std::vector<uint32_t> images;
+    for (const auto &image : result.images)
+      images.push_back(bundle.add_image(image.target, std::as_bytes(std::span(image.bytes))));
+    for (KernelInfo &kernel : result.kernels) {
+      kernel.spec = source;
+      kernel.image = images[kernel.image];
+      bundle.add_kernel(std::move(kernel));
+    }
+  }
+  if (exitCode != kDone)
+    return exitCode;
+  if (!options.stopAfter.empty()) {
+    writeOutput(options.output.empty() ? "-" : options.output, text, exitCode);
+    return exitCode;
+  }
+  Status status = bundle.write(options.output);
+  if (!status.ok()) {
+    std::cerr << "attnc: error: " << status.to_string() << "\n";
+    return status.exit_code();
+  }
+  return kDone;
+}
+} // namespace
+
+void addCompileCommand(CLI::App &app, int &exitCode) {
+  auto options = std::make_shared<Options>();
+  CLI::App *command = app.add_subcommand("compile", "Compile specs into a kernel bundle");
+  command->add_option("SPEC", options->specs, "Spec files (.attn)")->required();
+  command
+      ->add_option("--target", options->targets,
+                   "What to compile for: cpu[:avx2|avx512|avx512-bf16|avx512-vnni|neon], "
+                   "ptx[:sm_80], spirv[:t0]; separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--dtype", options->variants,
+                   "Element types: f32, bf16, f16, int8 (int8 K and V with scales); separated by "
+                   "commas; default: what each spec says")
+      ->delimiter(',');
+  command->add_option("--stop-after", options->stopAfter,
+                      "Print a stage instead: attn, tile, schedule, llvm, ptx, spirv");
+  command->add_option("-o,--output", options->output, "The bundle to write (.attnb)");
+  command->footer("Example:\n  attnc compile specs/causal.attn --target cpu,spirv --dtype f32 "
+                  "-o causal.attnb");
+  command->callback([options, &exitCode] { exitCode = compile(*options); });
+}
+
+} // namespace attn::tools

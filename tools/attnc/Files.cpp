@@ -1,0 +1,48 @@
+// Reads specs and writes results for every subcommand.
+#include "tools/attnc/Commands.h"
+
+#include "runtime/base/write_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+namespace attn::tools {
+
+std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    // An empty file also sets failbit on `text`; it is the parser's to reject.
+    if (!file.is_open() || errno == EISDIR) {
+      std::cerr << "attnc: error: cannot read " << path << ": " << std::strerror(errno)
+                << "; give the path of a .attn file\n";
+      exitCode = kEnvironment;
+      return std::nullopt;
+    }
+  }
+  spec::Diagnostics diagnostics;
+  auto checked = spec::parseAndCheck(text.str(), path, diagnostics);
+  if (!checked) {
+    std::cerr << diagnostics.render();
+    exitCode = kRejected;
+  }
+  return checked;
+}
+
+bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode) {
+  if (path == "-") {
+    std::cout << bytes << std::flush;
+    return true;
+  }
+  Status status = write_file(path, {std::as_bytes(std::span(bytes))});
+  if (!status.ok()) {
+    std::cerr << "attnc: error: " << status.to_string() << "\n";
+    exitCode = status.exit_code();
+  }
+  return status.ok();
+}
+
+} // namespace attn::tools
