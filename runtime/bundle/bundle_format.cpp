@@ -11,14 +11,15 @@ bool is_printable_name(const std::string &name) {
   for (unsigned char c : name)
     if (c < 0x20 || c > 0x7e)
       return false;
-  return name.size() <= 4096;
+  return name.size() <= kMaxNameBytes;
 }
 
 static Status check_name(const char *what, const std::string &name, bool required) {
   if (required && name.empty())
     return Status::invalid_input(what, " is empty");
   if (!is_printable_name(name))
-    return Status::invalid_input(what, " is not printable ASCII of at most 4096 characters");
+    return Status::invalid_input(what, " is not printable ASCII of at most ", kMaxNameBytes,
+                                 " characters");
   return {};
 }
 

@@ -103,6 +103,8 @@ inline constexpr size_t kBlobRecordBytes = 24;
 // Bounds on what a record may claim. They are far above what kernels use and
 // keep a hostile record from asking for absurd memory.
 inline constexpr uint32_t kMaxSections = 64;
+inline constexpr uint32_t kMaxNameBytes = 256;
+inline constexpr uint32_t kMaxKernels = 4096;
 inline constexpr uint32_t kMaxBindings = 32;
 inline constexpr uint32_t kMaxParams = 64;
 inline constexpr uint32_t kMaxHeadDim = 4096;
@@ -114,7 +116,7 @@ inline constexpr uint32_t kMaxSharedBytes = 1u << 20;
 // The rules of a kernel record that hold whatever file it is in: the writer
 // refuses to write what the reader would refuse to read.
 Status check_kernel_info(const KernelInfo &kernel);
-// Names go to terminals: printable ASCII only.
+// Names go to terminals: printable ASCII only, at most kMaxNameBytes.
 bool is_printable_name(const std::string &name);
 
 } // namespace attn

@@ -148,8 +148,9 @@ Status Parser::text(Record record, size_t offset, std::string_view &out) const {
 Status Parser::text(Record record, size_t offset, std::string &out) const {
   std::string_view view;
   ATTN_RETURN_IF_ERROR(text(record, offset, view));
-  if (view.size() > 4096) // before copying: many records may share one string
-    return Status::invalid_input("a name has ", view.size(), " bytes; at most 4096 are allowed");
+  if (view.size() > kMaxNameBytes) // before copying: many records may share one string
+    return Status::invalid_input("a name has ", view.size(), " bytes; at most ", kMaxNameBytes,
+                                 " are allowed");
   out = view;
   return {};
 }
@@ -161,7 +162,7 @@ Status Parser::specs(std::vector<Bundle::Spec> &out) {
     Status status = text(record, 0, spec.name);
     if (status.ok())
       status = text(record, 8, spec.source);
-    if (status.ok() && !is_printable_name(std::string(spec.name.substr(0, 4097))))
+    if (status.ok() && !is_printable_name(std::string(spec.name.substr(0, kMaxNameBytes + 1))))
       status = Status::invalid_input("name is not printable ASCII");
     if (!status.ok())
       return status.at(concat("spec ", i));
@@ -193,7 +194,7 @@ Status Parser::blobs(std::vector<Bundle::Blob> &out) {
     Status status = text(record, 0, blob.name);
     if (status.ok())
       status = range(record.u64(8), record.u64(16), kImageAlignment, blob.bytes);
-    if (status.ok() && !is_printable_name(std::string(blob.name.substr(0, 4097))))
+    if (status.ok() && !is_printable_name(std::string(blob.name.substr(0, kMaxNameBytes + 1))))
       status = Status::invalid_input("name is not printable ASCII");
     if (!status.ok())
       return status.at(concat("blob ", i));
@@ -245,6 +246,9 @@ Status Parser::params(Record record, KernelInfo &kernel) const {
 
 Status Parser::kernels(size_t specs, const std::vector<Bundle::Image> &images,
                        std::vector<KernelInfo> &out) {
+  if (count(kSectionKernels) > kMaxKernels)
+    return Status::invalid_input("has ", count(kSectionKernels), " kernels; at most ", kMaxKernels,
+                                 " are allowed");
   for (uint32_t i = 0; i < count(kSectionKernels); ++i) {
     Record record = this->record(kSectionKernels, i, kKernelRecordBytes);
     KernelInfo kernel;

@@ -6,6 +6,9 @@
 
 namespace attn {
 
+// The index of "vulkan" and "cuda" without a number: the most capable device.
+inline constexpr uint32_t kAnyIndex = UINT32_MAX;
+
 Result<std::unique_ptr<Device>> open_cpu_device(const DeviceOptions &options);
 std::vector<DeviceListing> list_cpu_devices(const DeviceOptions &options);
 

@@ -4,6 +4,7 @@
 #include "runtime/device/backends.h"
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 namespace attn {
 
@@ -69,6 +70,41 @@ Result<std::unique_ptr<Buffer>> Device::wrap(void *, size_t) {
                        " cannot use host memory in place; allocate a buffer and upload");
 }
 
+// PTX runs on its own architecture and later ones, "a" variants and cubins on
+// their own (cubins also on later minor versions).
+static Status check_capability(const KernelInfo &kernel, std::span<const std::byte> image,
+                               uint32_t have) {
+  uint32_t want = kernel.compute_capability;
+  static constexpr unsigned char elf[4] = {0x7f, 'E', 'L', 'F'};
+  bool cubin = image.size() > 4 && std::memcmp(image.data(), elf, 4) == 0;
+  bool exact = !kernel.arch.empty() && kernel.arch.back() == 'a';
+  bool fits = exact ? have == want : cubin ? have / 10 == want / 10 && have >= want : have >= want;
+  if (fits)
+    return {};
+  return Status::environment("it is ", cubin ? "a cubin" : "PTX", " for ",
+                             kernel.arch.empty() ? concat("sm_", want) : kernel.arch,
+                             ", the device is sm_", have);
+}
+
+Status Device::accepts(const KernelInfo &kernel, std::span<const std::byte> image) const {
+  if (kernel.target != info_.target)
+    return Status::usage("it is for ", target_name(kernel.target), ", device ", info_.id, " runs ",
+                         target_name(info_.target), " kernels");
+  if (uint32_t missing = kernel.features & ~info_.features)
+    return Status::environment("it needs ", feature_names(missing), ", which ", info_.name,
+                               " lacks");
+  if (kernel.target == TargetKind::cpu)
+    return {};
+  uint32_t invocations = kernel.workgroup[0] * kernel.workgroup[1] * kernel.workgroup[2];
+  if (invocations > info_.max_workgroup_invocations || kernel.shared_bytes > info_.max_shared_bytes)
+    return Status::environment("it needs workgroups of ", invocations, " and ", kernel.shared_bytes,
+                               " bytes of shared memory; ", info_.name, " has ",
+                               info_.max_workgroup_invocations, " and ", info_.max_shared_bytes);
+  if (kernel.target == TargetKind::ptx)
+    return check_capability(kernel, image, info_.compute_capability);
+  return {};
+}
+
 void Device::count_allocation(uint64_t bytes) {
   ++stats_.allocations;
   stats_.bytes_allocated += bytes;
@@ -113,7 +149,7 @@ Status Device::check_launch(const Kernel &kernel, std::span<const uint32_t> word
 // Splits "vulkan:1" into its kind and index.
 static Result<uint32_t> parse_index(std::string_view id, std::string_view kind) {
   if (id == kind)
-    return 0u;
+    return kAnyIndex;
   std::string_view digits = id.substr(kind.size() + 1);
   uint32_t index = 0;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);

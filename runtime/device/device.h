@@ -122,6 +122,8 @@ public:
   // Repeats a 32-bit pattern. Offset and size are multiples of 4.
   virtual Status fill(Buffer &to, size_t offset, size_t bytes, uint32_t pattern) = 0;
 
+  // Whether load() would take this kernel, without loading it; if not, why.
+  Status accepts(const KernelInfo &info, std::span<const std::byte> image) const;
   // Makes a kernel of the bundle ready. `image` is read during the call only.
   virtual Result<std::unique_ptr<Kernel>> load(const KernelInfo &info,
                                                std::span<const std::byte> image) = 0;
