@@ -1,0 +1,144 @@
+// One full conversion with the patterns of every dialect that a lowered kernel
+// uses, and the fix-ups that MLIR 22's patterns need.
+#include "compiler/target/spirv/GpuToSpirv.h"
+
+#include "mlir/Conversion/ArithToSPIRV/ArithToSPIRV.h"
+#include "mlir/Conversion/GPUToSPIRV/GPUToSPIRV.h"
+#include "mlir/Conversion/IndexToSPIRV/IndexToSPIRV.h"
+#include "mlir/Conversion/MathToSPIRV/MathToSPIRV.h"
+#include "mlir/Conversion/MemRefToSPIRV/MemRefToSPIRV.h"
+#include "mlir/Conversion/SCFToSPIRV/SCFToSPIRV.h"
+#include "mlir/Conversion/UBToSPIRV/UBToSPIRV.h"
+#include "mlir/Conversion/VectorToSPIRV/VectorToSPIRV.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
+#include "mlir/Dialect/SPIRV/Transforms/Passes.h"
+#include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/SPIRV/Serialization.h"
+#include "mlir/Transforms/DialectConversion.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+namespace {
+
+// math.exp2, math.log2 -> the GLSL instructions of that name, which the stock
+// patterns leave out.
+template <typename From, typename To> struct ToGlsl : OpConversionPattern<From> {
+  using OpConversionPattern<From>::OpConversionPattern;
+  LogicalResult matchAndRewrite(From op, typename From::Adaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Type type = this->getTypeConverter()->convertType(op.getType());
+    if (!type)
+      return failure();
+    rewriter.replaceOpWithNewOp<To>(op, type, adaptor.getOperand());
+    return success();
+  }
+};
+
+// math.trunc x -> convert to sign(x) * floor(|x|), exact.
+struct TruncToGlsl : OpConversionPattern<math::TruncOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(math::TruncOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Type type = getTypeConverter()->convertType(op.getType());
+    if (!type)
+      return failure();
+    Location loc = op.getLoc();
+    Value sign = spirv::GLFSignOp::create(rewriter, loc, type, adaptor.getOperand());
+    Value magnitude = spirv::GLFAbsOp::create(rewriter, loc, type, adaptor.getOperand());
+    Value whole = spirv::GLFloorOp::create(rewriter, loc, type, magnitude);
+    rewriter.replaceOpWithNewOp<spirv::FMulOp>(op, type, sign, whole);
+    return success();
+  }
+};
+
+} // namespace
+
+// Shrinks a kernel before conversion: equal expressions once, and what does not
+// change in a loop before it, so that a mask's query side is computed per row.
+static LogicalResult simplify(ModuleOp module) {
+  PassManager pm(module.getContext());
+  auto &nested = pm.nest<gpu::GPUModuleOp>();
+  nested.addPass(createCanonicalizerPass());
+  nested.addPass(createCSEPass());
+  nested.addPass(createLoopInvariantCodeMotionPass());
+  nested.addPass(createCSEPass());
+  return pm.run(module);
+}
+
+static LogicalResult convert(gpu::GPUModuleOp module) {
+  MLIRContext *context = module.getContext();
+  RewritePatternSet expand(context);
+  arith::populateCeilFloorDivExpandOpsPatterns(expand);
+  if (failed(applyPatternsGreedily(module, std::move(expand))))
+    return failure();
+
+  spirv::MemorySpaceToStorageClassConverter spaces(spirv::mapMemorySpaceToVulkanStorageClass);
+  spirv::convertMemRefTypesAndAttrs(module, spaces);
+
+  auto env = spirv::lookupTargetEnvOrDefault(module);
+  auto target = SPIRVConversionTarget::get(env);
+  SPIRVConversionOptions options;
+  options.emulateLT32BitScalarTypes = false;
+  options.emulateUnsupportedFloatTypes = false;
+  SPIRVTypeConverter types(env, options);
+  ScfToSPIRVContext scfContext;
+  RewritePatternSet patterns(context);
+  populateGPUToSPIRVPatterns(types, patterns);
+  populateSCFToSPIRVPatterns(types, scfContext, patterns);
+  arith::populateArithToSPIRVPatterns(types, patterns);
+  populateMathToSPIRVPatterns(types, patterns);
+  populateMemRefToSPIRVPatterns(types, patterns);
+  populateVectorToSPIRVPatterns(types, patterns);
+  populateBuiltinFuncToSPIRVPatterns(types, patterns);
+  ub::populateUBToSPIRVConversionPatterns(types, patterns);
+  index::populateIndexToSPIRVPatterns(types, patterns);
+  patterns.add<ToGlsl<math::Exp2Op, spirv::GLExp2Op>, ToGlsl<math::Log2Op, spirv::GLLog2Op>,
+               TruncToGlsl>(types, context, /*benefit=*/10);
+  return applyFullConversion(module.getOperation(), *target, std::move(patterns));
+}
+
+// update-vce deduces the least version, although the interface of the entry
+// point was written for the target's: state the target's.
+static void pinVersion(spirv::ModuleOp module) {
+  auto env = spirv::lookupTargetEnvOrDefault(module);
+  auto deduced = *module.getVceTriple();
+  SmallVector<spirv::Capability> capabilities(deduced.getCapabilities());
+  SmallVector<spirv::Extension> extensions(deduced.getExtensions());
+  module.setVceTripleAttr(
+      spirv::VerCapExtAttr::get(env.getVersion(), capabilities, extensions, module.getContext()));
+}
+
+LogicalResult mlir::attn::lowerGpuToSpirv(ModuleOp module) {
+  if (failed(simplify(module)))
+    return failure();
+  for (auto gpuModule : llvm::make_early_inc_range(module.getOps<gpu::GPUModuleOp>()))
+    if (failed(convert(gpuModule)))
+      return failure();
+  PassManager pm(module.getContext());
+  auto &nested = pm.nest<spirv::ModuleOp>();
+  nested.addPass(spirv::createSPIRVLowerABIAttributesPass());
+  nested.addPass(createCanonicalizerPass());
+  nested.addPass(createCSEPass());
+  nested.addPass(spirv::createSPIRVUpdateVCEPass());
+  if (failed(pm.run(module)))
+    return failure();
+  for (auto spirvModule : module.getOps<spirv::ModuleOp>())
+    pinVersion(spirvModule);
+  return success();
+}
+
+FailureOr<std::string> mlir::attn::serializeSpirv(spirv::ModuleOp module) {
+  SmallVector<uint32_t> words;
+  if (failed(spirv::serialize(module, words)))
+    return module.emitError("cannot be written as a SPIR-V binary");
+  return std::string(reinterpret_cast<const char *>(words.data()), words.size() * 4);
+}
