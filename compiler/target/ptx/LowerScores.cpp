@@ -1,0 +1,170 @@
+// Lowers what happens to scores between the two products: scales, score
+// functions, masks and the online softmax, one register at a time.
+#include "compiler/target/ptx/KernelLowering.h"
+
+#include "runtime/bundle/kernel_abi.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+// See tile.mask and tile.softmax_init.
+static constexpr double kMaskedScore = -1e30, kInitialMaximum = -1e20;
+static constexpr double kLn2 = 0.6931471805599453, kLog2e = 1.4426950408889634;
+static constexpr uint32_t kMinusInfinityBits = 0xff800000u;
+
+Value KernelLowering::queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half) {
+  return p.add(p.add(p.add(item.qLow, warpRow), p.shrU(lane, 2)), rowTile * 16 + half * 8);
+}
+
+Value KernelLowering::keyColumn(PtxBuilder &p, int64_t tile, int64_t r) {
+  return p.add(p.shl(p.andI(lane, 3), 1), tile * 8 + r % 2);
+}
+
+LogicalResult KernelLowering::lowerDequantizeScores(PtxBuilder &p, tile::DequantizeScoresOp op) {
+  TileValue scores = tiles.lookup(op.getS());
+  const TileValue rows = tiles.lookup(op.getRowScale()), keys = tiles.lookup(op.getKeyScale());
+  if (scores.kind != TileValue::accumulator || rows.kind != TileValue::rows ||
+      keys.kind != TileValue::keyVector)
+    return op.emitOpError("needs scores from tile.dot_qk, row scales and loaded key scales");
+  for (int64_t j = 0; j < scores.columns; ++j) {
+    auto [low, high] = loadScalePair(p, keys.base, j);
+    for (int64_t m = 0; m < s.rowTiles; ++m)
+      for (int64_t r = 0; r < 4; ++r) {
+        Value value = arith::SIToFPOp::create(p, p.loc, p.getF32Type(), scores.at(m, j, r));
+        value = p.fmul(value, rows.values[m * 2 + r / 2]);
+        scores.at(m, j, r) = p.fmul(value, r % 2 ? high : low);
+      }
+  }
+  tiles[op.getResult()] = scores;
+  return success();
+}
+
+LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
+  TileValue scores = tiles.lookup(op.getS());
+  for (int64_t m = 0; m < s.rowTiles; ++m)
+    for (int64_t j = 0; j < scores.columns; ++j)
+      for (int64_t r = 0; r < 4; ++r) {
+        Value key = p.add(keyBlock.position, keyColumn(p, j, r));
+        Value scaled = p.fmul(scores.at(m, j, r), scale);
+        scores.at(m, j, r) =
+            inlineScalarRegion(p, op.getBody().front(),
+                               {scaled, queryPosition(p, m, r / 2), key, head, batch},
+                               scalarContext())[0];
+      }
+  tiles[op.getResult()] = scores;
+  return success();
+}
+
+LogicalResult KernelLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
+  TileValue scores = tiles.lookup(op.getS());
+  Value masked = p.f32(kMaskedScore);
+  for (int64_t m = 0; m < s.rowTiles; ++m)
+    for (int64_t j = 0; j < scores.columns; ++j)
+      for (int64_t r = 0; r < 4; ++r) {
+        Value column = keyColumn(p, j, r);
+        Value admitted = inlineScalarRegion(
+            p, op.getBody().front(),
+            {queryPosition(p, m, r / 2), p.add(keyBlock.position, column), head, batch},
+            scalarContext())[0];
+        if (!fullBlock)
+          admitted = p.andI(admitted, p.lessS(column, keyBlock.count));
+        scores.at(m, j, r) = p.select(admitted, scores.at(m, j, r), masked);
+      }
+  tiles[op.getResult()] = scores;
+  return success();
+}
+
+LogicalResult KernelLowering::lowerSoftmaxInit(PtxBuilder &p, tile::SoftmaxInitOp op) {
+  TileValue max, sum, out;
+  max.kind = sum.kind = TileValue::rows;
+  max.values.assign(s.rowTiles * 2, p.f32(kInitialMaximum));
+  sum.values.assign(s.rowTiles * 2, p.f32(0));
+  sum.partial = true;
+  out.kind = TileValue::accumulator;
+  out.columns = s.outTiles;
+  out.values.assign(s.rowTiles * out.columns * 4, p.f32(0));
+  tiles[op.getMax()] = max;
+  tiles[op.getSum()] = sum;
+  tiles[op.getOut()] = out;
+  return success();
+}
+
+// The four lanes of a quad share two rows. The maximum is agreed on at every
+// step; each lane sums its own columns, and softmax_finish adds the four parts.
+LogicalResult KernelLowering::lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepOp op) {
+  TileValue probabilities = tiles.lookup(op.getS()), max = tiles.lookup(op.getMax());
+  TileValue sum = tiles.lookup(op.getSum()), alpha = max;
+  Value factor = scalars.lookup(op.getFactor());
+  int64_t columns = probabilities.columns;
+  for (int64_t m = 0; m < s.rowTiles; ++m)
+    for (int64_t h = 0; h < 2; ++h) {
+      int64_t row = m * 2 + h;
+      Value old = max.values[row], largest;
+      for (int64_t j = 0; j < columns; ++j) {
+        Value pair = p.fmax(probabilities.at(m, j, h * 2), probabilities.at(m, j, h * 2 + 1));
+        largest = largest ? p.fmax(largest, pair) : pair;
+      }
+      largest = p.fmax(largest, p.shuffleXor(largest, 1));
+      largest = p.fmax(largest, p.shuffleXor(largest, 2));
+      largest = p.fmax(largest, old);
+      max.values[row] = largest;
+      alpha.values[row] = p.exp2(p.fmul(p.fsub(old, largest), factor));
+      // The difference first: a fused s * f - m * f would round m * f, which
+      // single-precision kernels would notice.
+      Value parts[4];
+      for (int64_t j = 0; j < columns; ++j)
+        for (int64_t r = h * 2; r < h * 2 + 2; ++r) {
+          Value e = p.exp2(p.fmul(p.fsub(probabilities.at(m, j, r), largest), factor));
+          probabilities.at(m, j, r) = e;
+          Value &part = parts[j % 2 * 2 + r % 2];
+          part = part ? p.fadd(part, e) : e;
+        }
+      Value total = p.fadd(parts[0], parts[1]);
+      if (columns > 1)
+        total = p.fadd(total, p.fadd(parts[2], parts[3]));
+      sum.values[row] = p.fma(sum.values[row], alpha.values[row], total);
+    }
+  tiles[op.getP()] = probabilities;
+  tiles[op.getNewMax()] = max;
+  tiles[op.getNewSum()] = sum;
+  tiles[op.getAlpha()] = alpha;
+  return success();
+}
+
+LogicalResult KernelLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinishOp op) {
+  TileValue out = tiles.lookup(op.getO()), lse = tiles.lookup(op.getMax());
+  const TileValue sum = tiles.lookup(op.getSum());
+  Value factor = scalars.lookup(op.getFactor());
+  Value sink = op.getSinkLogit() ? p.fmul(scalars.lookup(op.getSinkLogit()), p.f32(kLog2e)) : Value();
+  Value zero = p.f32(0), one = p.f32(1);
+  for (int64_t m = 0; m < s.rowTiles; ++m)
+    for (int64_t h = 0; h < 2; ++h) {
+      Value total = sum.values[m * 2 + h];
+      if (sum.partial) {
+        total = p.fadd(total, p.shuffleXor(total, 1));
+        total = p.fadd(total, p.shuffleXor(total, 2));
+      }
+      Value exponent = p.fmul(lse.values[m * 2 + h], factor); // base 2
+      Value weight;
+      if (sink) {
+        Value shift = p.fmax(exponent, sink);
+        Value keep = p.exp2(p.fsub(exponent, shift));
+        total = p.fma(total, keep, p.exp2(p.fsub(sink, shift)));
+        weight = p.fdiv(keep, total);
+        exponent = shift;
+      } else {
+        Value empty = arith::CmpFOp::create(p, p.loc, arith::CmpFPredicate::OEQ, total, zero);
+        weight = p.select(empty, zero, p.fdiv(one, p.select(empty, one, total)));
+        Value natural = p.fmul(p.fadd(exponent, p.log2(total)), p.f32(kLn2));
+        lse.values[m * 2 + h] = p.select(empty, p.f32Bits(kMinusInfinityBits), natural);
+      }
+      if (sink)
+        lse.values[m * 2 + h] = p.fmul(p.fadd(exponent, p.log2(total)), p.f32(kLn2));
+      for (int64_t j = 0; j < out.columns; ++j)
+        for (int64_t r = h * 2; r < h * 2 + 2; ++r)
+          out.at(m, j, r) = p.fmul(out.at(m, j, r), weight);
+    }
+  tiles[op.getOut()] = out;
+  tiles[op.getLse()] = lse;
+  return success();
+}

@@ -1,0 +1,36 @@
+// Turns tile kernels into PTX text and, where ptxas is found, a cubin.
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+#include <optional>
+#include <string>
+
+namespace mlir::attn {
+
+/// tile.kernel -> llvm.func {nvvm.kernel} over scf, arith, math, llvm and nvvm.
+std::unique_ptr<Pass> createConvertTileToNVVMPass(StringRef arch = "sm_80");
+/// Makes the pass known to attn-opt as --convert-tile-to-nvvm.
+void registerPtxPasses();
+
+/// Lowers everything to the llvm dialect.
+LogicalResult lowerToLLVM(ModuleOp module);
+
+/// LLVM IR of `module`, optimised, as PTX for `arch` (or as IR text).
+FailureOr<std::string> emitPtx(ModuleOp module, StringRef arch, bool stopAtLLVM);
+
+/// What ptxas made of a PTX text.
+struct AssembledKernels {
+  std::string cubin;
+  std::string log; ///< its verbose output
+};
+
+/// The path of ptxas: from PATH, else /usr/local/cuda/bin; none if absent.
+std::optional<std::string> findPtxas();
+
+/// Assembles; fails with a diagnostic at `loc` if ptxas rejects the text, a
+/// kernel spills registers, or ptxas serialised what it was told to overlap.
+FailureOr<AssembledKernels> assemble(StringRef ptxas, StringRef ptx, StringRef arch, Location loc);
+
+} // namespace mlir::attn

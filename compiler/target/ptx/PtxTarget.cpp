@@ -1,0 +1,161 @@
+// The ptx target: a module of tile kernels in, records and images out.
+#include "compiler/target/KernelRecord.h"
+#include "compiler/target/Target.h"
+#include "compiler/target/ptx/KernelLowering.h"
+#include "compiler/target/ptx/PtxPipeline.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+namespace {
+
+struct ConvertTileToNVVM : PassWrapper<ConvertTileToNVVM, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ConvertTileToNVVM)
+
+  ConvertTileToNVVM() = default;
+  explicit ConvertTileToNVVM(StringRef arch) { this->arch = arch.str(); }
+  ConvertTileToNVVM(const ConvertTileToNVVM &other) : PassWrapper(other) { arch = other.arch; }
+
+  StringRef getArgument() const override { return "convert-tile-to-nvvm"; }
+  StringRef getDescription() const override {
+    return "Lower tile kernels to nvvm kernel functions (mma.sync, cp.async)";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<LLVM::LLVMDialect, NVVM::NVVMDialect, arith::ArithDialect, math::MathDialect,
+                    scf::SCFDialect>();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
+    if (kernels.empty())
+      return;
+    OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+    // Dynamic shared memory: its size is in the kernel's record.
+    auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
+    auto shared = LLVM::GlobalOp::create(builder, module.getLoc(), type, /*isConstant=*/false,
+                                         LLVM::Linkage::External, "attn_shared", Attribute(),
+                                         /*alignment=*/128, /*addrSpace=*/3);
+    for (tile::KernelOp kernel : kernels) {
+      FailureOr<PtxSchedule> schedule = choosePtxSchedule(kernel, sharedMemoryLimit(arch));
+      if (failed(schedule))
+        return signalPassFailure();
+      std::string symbol = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch).symbol;
+      if (failed(KernelLowering(kernel, *schedule).lower(symbol, shared)))
+        return signalPassFailure();
+      kernel.erase();
+    }
+  }
+
+  Option<std::string> arch{*this, "arch", llvm::cl::desc("sm_80 or later"),
+                           llvm::cl::init("sm_80")};
+};
+
+// Score functions to f32 polynomials: there is no device library to call.
+struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMath)
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    math::populateExpansionPatterns(patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "powf",
+                                         "fpowi", "exp2"});
+    MathPolynomialApproximationOptions options;
+    options.enableAvx2 = false;
+    populateMathPolynomialApproximationPatterns(patterns, options);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+
+// "sm_86" -> 86; none where the kernels cannot run.
+std::optional<uint32_t> computeCapability(StringRef arch) {
+  uint32_t value = 0;
+  if (!arch.consume_front("sm_") || arch.consumeInteger(10, value) || value < 80 ||
+      !(arch.empty() || arch == "a" || arch == "f"))
+    return std::nullopt;
+  return value;
+}
+
+std::string print(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream(text) << module;
+  return text;
+}
+
+} // namespace
+
+std::unique_ptr<Pass> mlir::attn::createConvertTileToNVVMPass(StringRef arch) {
+  return std::make_unique<ConvertTileToNVVM>(arch);
+}
+
+void mlir::attn::registerPtxPasses() { PassRegistration<ConvertTileToNVVM>(); }
+
+LogicalResult mlir::attn::lowerToLLVM(ModuleOp module) {
+  PassManager passes(module.getContext());
+  passes.addPass(createCSEPass()); // scalar regions are inlined once per element
+  passes.addPass(std::make_unique<ExpandMath>());
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertMathToLLVMPass());
+  passes.addPass(createArithToLLVMConversionPass());
+  passes.addPass(createConvertControlFlowToLLVMPass());
+  passes.addPass(createConvertNVVMToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  return passes.run(module);
+}
+
+FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef arch, Stage stopAfter) {
+  std::optional<uint32_t> capability = computeCapability(arch);
+  if (!capability)
+    return module.emitError("ptx architecture is '")
+           << arch << "'; must be sm_80 or later, as in sm_80, sm_90a";
+  TargetOutput output;
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    FailureOr<PtxSchedule> schedule = choosePtxSchedule(kernel, sharedMemoryLimit(arch));
+    if (failed(schedule))
+      return failure();
+    ::attn::KernelInfo info = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch);
+    info.workgroup[0] = schedule->threads();
+    info.shared_bytes = schedule->sharedBytes;
+    info.compute_capability = *capability;
+    output.kernels.push_back(std::move(info));
+  }
+  PassManager passes(module.getContext());
+  passes.addPass(createConvertTileToNVVMPass(arch));
+  if (failed(passes.run(module)))
+    return failure();
+  if (stopAfter == Stage::schedule) {
+    output.text = print(module);
+    return output;
+  }
+  if (failed(lowerToLLVM(module)))
+    return failure();
+  FailureOr<std::string> ptx = emitPtx(module, arch, stopAfter == Stage::llvm);
+  if (failed(ptx))
+    return failure();
+  if (stopAfter != Stage::image) {
+    output.text = std::move(*ptx);
+    return output;
+  }
+  output.images.push_back(*ptx);
+  std::optional<std::string> ptxas = findPtxas();
+  if (!ptxas)
+    return output;
+  FailureOr<AssembledKernels> assembled = assemble(*ptxas, *ptx, arch, module.getLoc());
+  if (failed(assembled))
+    return failure();
+  // The same kernels once more, preferred: nothing is left to the driver's compiler.
+  for (size_t i = 0, count = output.kernels.size(); i < count; ++i) {
+    ::attn::KernelInfo info = output.kernels[i];
+    info.image = output.images.size();
+    info.priority += 1;
+    output.kernels.push_back(std::move(info));
+  }
+  output.images.push_back(std::move(assembled->cubin));
+  return output;
+}
