@@ -54,12 +54,11 @@ def real_frames(schedule, frames, seed=2):
     prompts = np.array([[world.words_of(s[str(max(int(k) for k in s if int(k) <= f))])
                          for f in range(frames)] for s in schedule["streams"]]) - [0, 6, 9]
     position = np.zeros((count, frames, 2), int)
-    position[:, 0] = world.STEP * rng.integers(world.SIZE // world.STEP, size=(count, 2))
+    position[:, 0], stars, background = world.first_frame(
+        rng.standard_normal((count, 3, world.SIZE, world.SIZE)))
     for f in range(1, frames):
         position[:, f] = (position[:, f - 1] + world.VELOCITY[prompts[:, f, 2]]) % world.SIZE
-    stars = world.place_stars(rng, world.placed_masks(prompts[:, 0, 1], position[:, 0]))
-    pictures, _ = world.render(prompts[..., 0], prompts[..., 1], position,
-                               rng.integers(4, size=count), stars)
+    pictures, _ = world.render(prompts[..., 0], prompts[..., 1], position, background, stars)
     return pictures.transpose(0, 1, 3, 4, 2)
 
 

@@ -58,16 +58,16 @@ class Optimizers:
             part.zero_grad(set_to_none=True)
 
 
-def mix_noise(clean, t):
+def mix_noise(clean, t, noise=None):
     """x_t = (1 - t) x + t noise, for t of shape clean.shape[:2]."""
     t = t[..., None, None]
-    return clean * (1 - t) + t * torch.randn_like(clean)
+    return clean * (1 - t) + t * (torch.randn_like(clean) if noise is None else noise)
 
 
 def draw_timesteps(batch, count):
-    """Timesteps of the noisy frames: a third exactly 1, the rest spread over (0.1, 1)."""
+    """Timesteps of the noisy frames: 40% exactly 1, the rest spread over (0.1, 1)."""
     t = torch.rand(batch, count) * 0.9 + 0.1
-    return torch.where(torch.rand(batch, count) < 0.33, torch.ones(()), t)
+    return torch.where(torch.rand(batch, count) < 0.4, torch.ones(()), t)
 
 
 def draw_context_noise(batch, count):
@@ -119,8 +119,8 @@ def main():
 
     while (share := (time.time() - start) / 60 / options.minutes) < 1:
         batch = data.make_batch(rng, options.batch)
-        context, target = (patchify(torch.from_numpy(batch[k]), shape.patch)
-                           for k in ("context", "target"))
+        context, target, noise = (patchify(torch.from_numpy(batch[k]), shape.patch)
+                                  for k in ("context", "target", "noise"))
         prompt, old_prompt, slot = (torch.from_numpy(batch[k])
                                     for k in ("prompt", "old_prompt", "slot"))
         mask = torch.from_numpy(batch["mask"]).float()[:, :, None].expand(-1, -1, 3, -1, -1)
@@ -128,7 +128,7 @@ def main():
         level = draw_context_noise(*context.shape[:2])
         context = mix_noise(context, level)
         t = draw_timesteps(*target.shape[:2])
-        noisy = mix_noise(target, t)
+        noisy = mix_noise(target, t, noise)
         with torch.autocast("cpu", torch.bfloat16):
             if share > options.self_context_at and step % 4:
                 chosen = torch.rand(level.shape) < 0.7

@@ -1,6 +1,6 @@
 """The little world that the demo model learns: what a prompt means, drawn exactly.
 
-A frame is 48x48 RGB in [-1, 1]: a dark background, three white stars and one
+A frame is 48x48 RGB in [-1, 1]: a dark background, a few white stars and one
 shape moving on a torus. The prompt names the shape's colour, form and motion.
 Background and stars are never named, and the shape occludes the stars, so only
 memory (the sink frame, the window) can bring them back. NumPy only: the judge
@@ -11,7 +11,10 @@ import numpy as np
 SIZE = 48          # frame height and width, pixels
 STEP = 2           # pixels moved per frame; every position is a multiple of it
 STAR = 3           # a star is STAR x STAR pixels
-STARS = 3          # stars per stream
+STAR_CORNER = 2    # its place in its cell
+STAR_THRESHOLD = 1.13  # a free cell has a star with probability 0.13
+CELL = 8           # the sky is a grid of cells
+GRID = SIZE // CELL
 
 COLORS = ["red", "green", "blue", "yellow", "magenta", "cyan"]
 SHAPES = ["circle", "square", "triangle"]
@@ -49,35 +52,45 @@ def placed_masks(shape, position):
     return TEMPLATES[shape[..., None, None], y[..., :, None], x[..., None, :]]
 
 
-def place_stars(rng, occupied):
-    """Corners [B, STARS, 2] of stars that touch neither `occupied` nor each other."""
-    batch = len(occupied)
-    grid = np.arange(2, SIZE - STAR - 1, STEP)
-    free = np.ones((batch, len(grid), len(grid)), bool)
-    for dy in range(-1, STAR + 1):
-        for dx in range(-1, STAR + 1):
-            free &= ~occupied[:, grid[:, None] + dy, grid[None, :] + dx]
-    stars = np.zeros((batch, STARS, 2), int)
-    for s in range(STARS):
-        keys = np.where(free, rng.random(free.shape), -1.0).reshape(batch, -1)
-        row, column = np.divmod(keys.argmax(1), len(grid))
-        stars[:, s] = np.stack([grid[row], grid[column]], 1)
-        near_y = abs(grid[None] - stars[:, s, 0, None]) < STAR + 3
-        near_x = abs(grid[None] - stars[:, s, 1, None]) < STAR + 3
-        free &= ~(near_y[:, :, None] & near_x[:, None, :])
-    return stars
+def free_cells(position):
+    """Cells [B, GRID, GRID] that a shape at cell-centred positions [B, 2] leaves free."""
+    line = np.arange(GRID)
+    away = (line[None, None] - position[:, :, None] // CELL) % GRID
+    near = (away <= 1) | (away == GRID - 1)                 # [B, 2, GRID]
+    return ~(near[:, 0, :, None] & near[:, 1, None, :])
 
 
 def star_masks(stars):
-    """Boolean masks [B, SIZE, SIZE] of the stars at corners [B, STARS, 2]."""
+    """Boolean masks [B, SIZE, SIZE] of the stars in cells [B, GRID, GRID]."""
     line = np.arange(SIZE)
-    inside = lambda c: (line >= c[..., None]) & (line < c[..., None] + STAR)
-    return (inside(stars[..., 0])[..., :, None] & inside(stars[..., 1])[..., None, :]).any(1)
+    lit = (line % CELL >= STAR_CORNER) & (line % CELL < STAR_CORNER + STAR)
+    cell = line // CELL
+    return stars[:, cell[:, None], cell[None]] & lit[:, None] & lit[None]
+
+
+def first_frame(noise):
+    """What a stream's first frame shows, read off its noise [B, 3, SIZE, SIZE]:
+    position [B, 2], stars [B, GRID, GRID] and background [B].
+
+    A free choice cannot be made well in four steps, because the prediction at t = 1
+    would be the mean of all choices. So the choice is tied to the noise, which is as
+    random. Every rule uses means over parts of cells: the shape sits in the cell with
+    the greatest red, stars are where green is high, and the background is the quarter
+    in which some cell has the greatest blue.
+    """
+    batch = len(noise)
+    cells = noise.reshape(batch, 3, GRID, CELL, GRID, CELL).transpose(0, 1, 2, 4, 3, 5)
+    means = cells.mean((-1, -2))                            # [B, 3, GRID, GRID]
+    place = means[:, 0].reshape(batch, -1).argmax(1)
+    position = np.stack(np.divmod(place, GRID), 1) * CELL + CELL // 2
+    stars = (means[:, 1] * CELL > STAR_THRESHOLD) & free_cells(position)
+    quarters = cells[:, 2].reshape(batch, GRID * GRID, 4, -1).mean(-1)
+    return position, stars, quarters.max(1).argmax(1)
 
 
 def render(color, shape, position, background, stars):
     """Frames [B, T, 3, SIZE, SIZE] from color, shape [B, T], position [B, T, 2],
-    background [B] and stars [B, STARS, 2]; also the shape masks [B, T, SIZE, SIZE]."""
+    background [B] and stars [B, GRID, GRID]; also the shape masks [B, T, SIZE, SIZE]."""
     base = np.broadcast_to(BACKGROUNDS[background][:, :, None, None],
                            (len(background), 3, SIZE, SIZE))
     base = np.where(star_masks(stars)[:, None], np.float32(STAR_VALUE), base)
