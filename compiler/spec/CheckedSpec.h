@@ -26,48 +26,76 @@ enum class Side : uint8_t { Query, Key };
 
 enum class Op : uint8_t {
   // Leaves. The payload (below) says which.
-  BoolConstant, // bool
-  IntConstant,  // int64_t, in int32 range
+  BoolConstant,  // bool
+  IntConstant,   // int64_t, in int32 range
   FloatConstant, // double
-  Position,     // Side: position of the query row or of the key (Int)
-  Coordinate,   // CoordinateRef: one axis decoded from a position (Int)
-  Head,         // query head (Int)
-  Batch,        // batch entry (Int)
-  Layer,        // ATTN_W_LAYER (Int)
-  Heads,        // number of query heads at run time (Int)
-  KvHeads,      // number of KV heads at run time (Int)
-  Param,        // index into AttentionSpec::params (Int or Float)
-  Score,        // `s` in a score expression: scale * (q . k) (Float)
-  OutputValue,  // `o` in an output expression (Float)
-  InputValue,   // index into AttentionSpec::inputs: this row, head, dim (Float)
+  Position,      // Side: position of the query row or of the key (Int)
+  Coordinate,    // CoordinateRef: one axis decoded from a position (Int)
+  Head,          // query head (Int)
+  Batch,         // batch entry (Int)
+  Layer,         // ATTN_W_LAYER (Int)
+  Heads,         // number of query heads at run time (Int)
+  KvHeads,       // number of KV heads at run time (Int)
+  Param,         // index into AttentionSpec::params (Int or Float)
+  Score,         // `s` in a score expression: scale * (q . k) (Float)
+  OutputValue,   // `o` in an output expression (Float)
+  InputValue,    // index into AttentionSpec::inputs: this row, head, dim (Float)
   // Operands: indices, outermost first; payload: index into tables. An index
   // outside the table reads the nearest element (it is clamped per dimension).
   Gather,
   // Unary.
-  Not,     // Bool
-  Negate,  // Int, Float
-  BitNot,  // Int
-  Abs,     // Int, Float
-  Exp, Exp2, Log, Log2, Sqrt, Tanh, Sin, Cos, Sigmoid, Floor, Ceil, // Float
-  ToFloat, // Int -> Float
-  ToInt,   // Float -> Int, towards zero, saturating, NaN -> 0
+  Not,    // Bool
+  Negate, // Int, Float
+  BitNot, // Int
+  Abs,    // Int, Float
+  Exp,
+  Exp2,
+  Log,
+  Log2,
+  Sqrt,
+  Tanh,
+  Sin,
+  Cos,
+  Sigmoid,
+  Floor,
+  Ceil,      // Float
+  ToFloat,   // Int -> Float
+  ToInt,     // Float -> Int, towards zero, saturating, NaN -> 0
   BoolToInt, // Bool -> Int, 0 or 1
   // Binary. FloorDiv and Mod round towards -inf (the remainder has the sign of
   // the divisor); a divisor of 0 gives 0. Div is Float only. Shift amounts are
   // taken modulo 32; ShiftRight keeps the sign.
-  Add, Subtract, Multiply, // Int, Float
-  Div,                     // Float
-  FloorDiv, Mod,           // Int
-  BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, // Int
-  Min, Max,                // Int, Float
-  And, Or,                 // Bool, lazy
-  Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual, // Int, Float -> Bool
+  Add,
+  Subtract,
+  Multiply, // Int, Float
+  Div,      // Float
+  FloorDiv,
+  Mod, // Int
+  BitAnd,
+  BitOr,
+  BitXor,
+  ShiftLeft,
+  ShiftRight, // Int
+  Min,
+  Max, // Int, Float
+  And,
+  Or, // Bool, lazy
+  Equal,
+  NotEqual,
+  Less,
+  LessEqual,
+  Greater,
+  GreaterEqual, // Int, Float -> Bool
   // Ternary: condition, then, else; only the chosen branch counts.
   Select,
   // A call of a named boolean pattern (payload PatternCall), kept visible for
   // whoever knows its name. Operand 0 is its expansion: equal in meaning.
   Pattern,
 };
+
+// The checker rejects what is larger, so recursion over an expression is safe.
+constexpr uint32_t maxTreeSize = 50000;
+constexpr uint32_t maxTreeDepth = 1000;
 
 struct Expr;
 // Expressions are immutable and may be shared (a `let` used twice is one node).
@@ -145,14 +173,15 @@ struct Expr {
   std::vector<ExprPtr> operands;
   std::variant<std::monostate, bool, int64_t, double, Side, CoordinateRef, uint32_t, PatternCall>
       payload;
-  uint32_t treeSize = 1; // nodes if written out as a tree; checked against a limit
+  uint32_t treeSize = 1; // nodes if written out as a tree; at most maxTreeSize
+  uint32_t depth = 1;    // levels of the tree; at most maxTreeDepth
 
   bool boolValue() const { return std::get<bool>(payload); }
   int64_t intValue() const { return std::get<int64_t>(payload); }
   double floatValue() const { return std::get<double>(payload); }
-  Side side() const { return std::get<Side>(payload); }              // Position
+  Side side() const { return std::get<Side>(payload); } // Position
   const CoordinateRef &coordinate() const { return std::get<CoordinateRef>(payload); }
-  uint32_t index() const { return std::get<uint32_t>(payload); }     // Param, Gather, InputValue
+  uint32_t index() const { return std::get<uint32_t>(payload); } // Param, Gather, InputValue
   const PatternCall &pattern() const { return std::get<PatternCall>(payload); }
 };
 
@@ -177,7 +206,7 @@ struct ConstInfo {
 // (the run-time length of a ragged space, named "len_<space>").
 struct ParamInfo {
   std::string name;
-  Type type = Type::Int; // Int or Float
+  Type type = Type::Int;           // Int or Float
   double minimum = 0, maximum = 0; // inclusive
   bool implicit = false;
   SourceRange range;
@@ -207,21 +236,21 @@ struct SpaceInfo {
 
 // The tokens of one side: one space, or several one after another (text ++ video).
 struct TokenGroup {
-  uint32_t space = 0; // index into spaces
-  Extent base;        // first position
+  uint32_t space = 0;           // index into spaces
+  Extent base;                  // first position
   std::optional<Extent> length; // absent: unbounded (a stream, or ragged and last)
 };
 struct TokensInfo {
-  std::string name; // the space's or the concatenation's name
+  std::string name;               // the space's or the concatenation's name
   std::vector<TokenGroup> groups; // in position order
 };
 
 // A named tensor that masks, scores or the sink logit may read.
 struct TableInfo {
   std::string name;
-  std::vector<std::string> dims; // as written: names or numbers; rank 1 to 4
+  std::vector<std::string> dims;  // as written: names or numbers; rank 1 to 4
   Element element = Element::F32; // F32, BF16, F16: gathers are Float; Int32, UInt8: Int
-  bool implicit = false; // "<space>_<packed axis>" and "<space>_start" of a packed space
+  bool implicit = false;          // "<space>_<packed axis>" and "<space>_start" of a packed space
   SourceRange range;
 };
 
@@ -264,7 +293,7 @@ struct RopeInfo {
 enum class Granularity : uint8_t { PerTokenHead, PerHead, PerTensor };
 enum class WritePolicy : uint8_t { EveryPass, LastPass };
 struct CacheInfo {
-  AxisRef axis;     // unset (empty name) if `whole`
+  AxisRef axis;       // unset (empty name) if `whole`
   std::string tokens; // `cache text { whole }`: the tokens held whole
   bool whole = false;
   int64_t pin = 0;  // blocks 0..pin-1 stay for ever
@@ -278,9 +307,9 @@ struct CacheInfo {
 };
 
 struct RecacheInfo {
-  std::string event;  // "prompt"
-  int64_t replay = 0; // blocks re-run
-  ExprPtr mask;       // Bool; a constant true is `all`
+  std::string event;   // "prompt"
+  int64_t replay = 0;  // blocks re-run
+  ExprPtr mask;        // Bool; a constant true is `all`
   bool pinKeep = true; // pinned blocks keep their contents; false: refreshed
   SourceRange range;
 };
