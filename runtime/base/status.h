@@ -108,6 +108,7 @@ public:
   T *operator->() { return &*value_; }
   const T *operator->() const { return &*value_; }
   T &operator*() & { return *value_; }
+  T operator*() && { return std::move(*value_); }
   const T &operator*() const & { return *value_; }
 
 private:

@@ -28,11 +28,12 @@ public:
 
   uint32_t thread_count() const { return static_cast<uint32_t>(workers_.size()) + 1; }
 
-  // Calls body(begin, end, thread) for pieces of [0, items) of at most `grain`
-  // items until all are done; `thread` < thread_count(). Pieces are handed out
-  // in ascending order to whichever thread is free. Returns when every item
-  // has run. A call from inside a body runs serially on the calling thread.
-  // Concurrent calls from different threads take turns.
+  // Calls body(begin, end, thread) for pieces of [0, items) until all are done;
+  // `thread` < thread_count(). Pieces of `grain` items are handed out in
+  // ascending order to whichever thread is free; where one thread does it all
+  // (a nested call, one thread, no more items than `grain`) it gets them in
+  // one piece. Returns when every item has run. A call from inside a body runs
+  // on the calling thread. Concurrent calls from different threads take turns.
   template <typename Body> void parallel_for(uint32_t items, uint32_t grain, Body &&body) {
     using Plain = std::remove_reference_t<Body>;
     run_loop(items, grain, const_cast<void *>(static_cast<const void *>(&body)),

@@ -58,8 +58,11 @@ Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
   if (order.empty())
     return Status::usage("there is no kernel '", name, "'; the bundle has ", known_names(bundle))
         .at(bundle.place());
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return kernels[a].priority > kernels[b].priority; });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (kernels[a].priority != kernels[b].priority)
+      return kernels[a].priority > kernels[b].priority;
+    return a < b;
+  });
 
   KernelChoice choice;
   bool for_target = false, environment = false;

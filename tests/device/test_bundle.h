@@ -1,0 +1,55 @@
+// The bundle of the reference kernels, made from the shared object that CMake
+// builds of reference_kernel.c.
+#pragma once
+
+#include "runtime/base/mapped_file.h"
+#include "runtime/bundle/bundle_writer.h"
+
+namespace attn {
+
+inline KernelInfo reference_kernel_info(const char *name, const char *symbol) {
+  KernelInfo kernel;
+  kernel.name = name;
+  kernel.variant = "f32";
+  kernel.symbol = symbol;
+  kernel.qk_dim = kernel.v_dim = 16;
+  kernel.block_q = 4;
+  kernel.block_k = 1;
+  kernel.arena_bytes = 64;
+  kernel.error_bound = 1e-5f;
+  kernel.bindings = {{"q", BindingRole::q, ElementType::f32, 4, false},
+                     {"k", BindingRole::k, ElementType::f32, 4, false},
+                     {"v", BindingRole::v, ElementType::f32, 4, false},
+                     {"o", BindingRole::o, ElementType::f32, 4, true},
+                     {"lse", BindingRole::lse, ElementType::f32, 3, true}};
+  return kernel;
+}
+
+// Kernels dense, causal, window (parameter "window") and, under the name and
+// spec of causal but as variant "wrong", one that admits one key too many.
+inline Result<BundleWriter> reference_bundle(const std::string &shared_object) {
+  ATTN_ASSIGN_OR_RETURN(MappedFile image, MappedFile::open(shared_object));
+  BundleWriter writer;
+  uint32_t index = writer.add_image(TargetKind::cpu, image.bytes());
+  auto add = [&](KernelInfo kernel, const char *mask, const char *params) {
+    std::string source =
+        concat("attention ", kernel.name, " {\n  axis  p = pos\n", params,
+               "  query p\n  keys  p\n  heads any dim 16\n  mask  ", mask, "\n  lse\n}\n");
+    kernel.spec = writer.add_spec(kernel.name + ".attn", source);
+    kernel.image = index;
+    writer.add_kernel(kernel);
+  };
+  KernelInfo window = reference_kernel_info("window", "reference_window");
+  window.params = {{"window", ElementType::i32, 1, 1000}};
+  KernelInfo wrong = reference_kernel_info("causal", "reference_off_by_one");
+  wrong.variant = "wrong";
+  add(reference_kernel_info("dense", "reference_dense"), "all", "");
+  KernelInfo causal = reference_kernel_info("causal", "reference_causal");
+  causal.priority = 1;
+  add(causal, "k <= q", "");
+  add(wrong, "k <= q", "");
+  add(window, "k <= q and q - k < window", "  param window: int in 1..1000\n");
+  return writer;
+}
+
+} // namespace attn

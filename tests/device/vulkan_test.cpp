@@ -1,0 +1,123 @@
+// The Vulkan device's launch path, with a kernel of a few instructions: words
+// and bindings arrive, split dispatches cover every item once, validation is
+// silent. Skipped, with the reason, where there is no Vulkan device.
+#include "runtime/base/mapped_file.h"
+#include "runtime/device/device.h"
+
+#include <gtest/gtest.h>
+
+using namespace attn;
+
+class Vulkan : public testing::Test {
+protected:
+  void SetUp() override {
+    Result<std::unique_ptr<Device>> device = open_device("vulkan", {.validation = true});
+    if (!device.ok())
+      GTEST_SKIP() << device.status().to_string();
+    device_ = std::move(*device);
+    Result<MappedFile> image = MappedFile::open(ATTN_COPY_KERNEL);
+    if (!image.ok())
+      GTEST_SKIP() << image.status().to_string() << " (spirv-as was absent at build time)";
+    image_ = std::move(*image);
+    info_.name = info_.variant = "copy";
+    info_.symbol = "copy_items";
+    info_.target = TargetKind::spirv;
+    info_.qk_dim = info_.v_dim = info_.block_q = info_.block_k = 1;
+    info_.bindings = {{"q", BindingRole::q, ElementType::i32, 4, false},
+                      {"k", BindingRole::k, ElementType::i32, 4, false},
+                      {"v", BindingRole::v, ElementType::i32, 4, false},
+                      {"o", BindingRole::o, ElementType::i32, 4, true}};
+  }
+  std::unique_ptr<Kernel> load() {
+    Result<std::unique_ptr<Kernel>> kernel = device_->load(info_, image_.bytes());
+    EXPECT_TRUE(kernel.ok()) << kernel.status().to_string();
+    return std::move(*kernel);
+  }
+  std::unique_ptr<Device> device_;
+  MappedFile image_;
+  KernelInfo info_;
+};
+
+TEST_F(Vulkan, EveryItemOfASplitLaunchRunsOnce) {
+  std::unique_ptr<Kernel> kernel = load();
+  Grid grid = {7, 5, 3};
+  std::unique_ptr<Buffer> q = *device_->allocate(64), o = *device_->allocate(4 * grid.items());
+  uint32_t seven = 7;
+  ASSERT_TRUE(device_->upload(*q, 0, &seven, 4).ok());
+  std::vector<uint32_t> words(ATTN_W_BINDINGS + 16);
+  words[ATTN_W_Q_LEN] = grid.q_tiles;
+  words[ATTN_W_HEADS] = grid.heads;
+  BufferRange ranges[] = {{q.get()}, {q.get()}, {q.get()}, {o.get()}};
+  uint32_t sum = 0;
+  // From everything in one dispatch to one item per submit.
+  for (double work : {0.0, 1e3, 1e10, 3e10, 1e12, 1e15}) {
+    words[ATTN_W_SCALE] = static_cast<uint32_t>(sum + 1);
+    uint64_t submits = device_->stats().submits;
+    Status status = device_->launch(*kernel, words, ranges, grid, work);
+    ASSERT_TRUE(status.ok()) << status.to_string();
+    words[ATTN_W_SCALE] = 0xdead; // may be reused at once
+    sum += static_cast<uint32_t>(sum + 1) + 7;
+    ASSERT_TRUE(device_->synchronise().ok());
+    if (work == 1e15)
+      EXPECT_EQ(device_->stats().submits - submits, grid.items());
+  }
+  std::vector<uint32_t> got(grid.items());
+  Status status = device_->download(*o, 0, got.data(), got.size() * 4);
+  ASSERT_TRUE(status.ok()) << status.to_string();
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_EQ(got[i], sum) << i;
+}
+
+TEST_F(Vulkan, WordsRingAndDescriptorPoolWrapAround) {
+  std::unique_ptr<Kernel> kernel = load();
+  std::unique_ptr<Buffer> q = *device_->allocate(64);
+  std::vector<std::unique_ptr<Buffer>> outputs;
+  for (int i = 0; i < 150; ++i) // more than a pool holds
+    outputs.push_back(*device_->allocate(16));
+  std::vector<uint32_t> words(4000); // a slot holds sixteen of these
+  words[ATTN_W_Q_LEN] = words[ATTN_W_HEADS] = 1;
+  for (int round = 0; round < 3; ++round)
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      words[ATTN_W_SCALE] = static_cast<uint32_t>(i);
+      BufferRange ranges[] = {{q.get()}, {q.get()}, {q.get()}, {outputs[i].get()}};
+      Status status = device_->launch(*kernel, words, ranges, {});
+      ASSERT_TRUE(status.ok()) << status.to_string();
+    }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    uint32_t got = 0;
+    ASSERT_TRUE(device_->download(*outputs[i], 0, &got, 4).ok());
+    ASSERT_EQ(got, 3 * i);
+  }
+}
+
+// A buffer freed and another made may get the old handle from the driver.
+TEST_F(Vulkan, FreedBuffersLeaveNoStaleDescriptors) {
+  std::unique_ptr<Kernel> kernel = load();
+  std::unique_ptr<Buffer> q = *device_->allocate(64);
+  std::vector<uint32_t> words(ATTN_W_BINDINGS + 16);
+  words[ATTN_W_Q_LEN] = words[ATTN_W_HEADS] = words[ATTN_W_SCALE] = 1;
+  for (int i = 0; i < 200; ++i) {
+    std::unique_ptr<Buffer> o = *device_->allocate(16 + 16 * (i % 3));
+    BufferRange ranges[] = {{q.get()}, {q.get()}, {q.get()}, {o.get()}};
+    ASSERT_TRUE(device_->launch(*kernel, words, ranges, {}).ok());
+    uint32_t got = 0;
+    Status status = device_->download(*o, 0, &got, 4);
+    ASSERT_TRUE(status.ok()) << status.to_string();
+    ASSERT_EQ(got, 1u) << i;
+  }
+}
+
+TEST_F(Vulkan, RefusesImagesThatAreNoSpirv) {
+  for (size_t size : {size_t(0), size_t(3), size_t(16), size_t(23)})
+    EXPECT_EQ(device_->load(info_, image_.bytes().first(size)).status().code(),
+              StatusCode::invalid_input);
+  std::vector<std::byte> text(400, std::byte('x'));
+  EXPECT_NE(device_->load(info_, text).status().message().find("no SPIR-V"), std::string::npos);
+}
+
+TEST_F(Vulkan, ValidationMessagesMakeCallsFail) {
+  info_.symbol = "no_such_entry";
+  Result<std::unique_ptr<Kernel>> kernel = device_->load(info_, image_.bytes());
+  ASSERT_FALSE(kernel.ok());
+  EXPECT_NE(device_->synchronise().message().find("validation"), std::string::npos);
+}
