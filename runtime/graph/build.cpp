@@ -1,0 +1,370 @@
+// Walks the ONNX nodes in order, inferring types and folding constants.
+#include "runtime/graph/build.h"
+
+#include "runtime/base/aligned_memory.h"
+#include "runtime/graph/copy.h"
+#include "runtime/graph/views.h"
+#include <cstring>
+#include <set>
+
+namespace attn::graph {
+
+// Folding may not blow a small file up into gigabytes.
+static constexpr size_t kLargestFolded = size_t(1) << 28;
+static constexpr int64_t kLargestTensor = int64_t(1) << 40;
+
+static Status convert_type(onnx::DataType from, DType &to) {
+  switch (from) {
+  case onnx::DataType::f32:
+    to = DType::f32;
+    return {};
+  case onnx::DataType::f64:
+    to = DType::f64;
+    return {};
+  case onnx::DataType::f16:
+    to = DType::f16;
+    return {};
+  case onnx::DataType::bf16:
+    to = DType::bf16;
+    return {};
+  case onnx::DataType::i8:
+    to = DType::i8;
+    return {};
+  case onnx::DataType::u8:
+    to = DType::u8;
+    return {};
+  case onnx::DataType::i16:
+    to = DType::i16;
+    return {};
+  case onnx::DataType::u16:
+    to = DType::u16;
+    return {};
+  case onnx::DataType::i32:
+    to = DType::i32;
+    return {};
+  case onnx::DataType::u32:
+    to = DType::u32;
+    return {};
+  case onnx::DataType::i64:
+    to = DType::i64;
+    return {};
+  case onnx::DataType::u64:
+    to = DType::u64;
+    return {};
+  case onnx::DataType::boolean:
+    to = DType::boolean;
+    return {};
+  default:
+    return Status::invalid_input("has element type ", static_cast<int>(from), " (",
+                                 onnx::data_type_name(from), "), which is not read");
+  }
+}
+
+Result<std::vector<int64_t>> NodeView::constant_integers(size_t i) const {
+  const Value *v = in(i);
+  if (!v)
+    return Status::invalid_input("lacks input ", i);
+  if (!v->is_constant())
+    return Status::invalid_input("takes '", v->name,
+                                 "' as a shape or index list, which is computed at run time: only "
+                                 "static shapes are run; export with fixed sizes");
+  int64_t n = v->type.elements();
+  std::vector<int64_t> out(static_cast<size_t>(n));
+  for (int64_t k = 0; k < n; ++k) {
+    if (v->type.dtype == DType::i64)
+      out[static_cast<size_t>(k)] = static_cast<const int64_t *>(v->data)[k];
+    else if (v->type.dtype == DType::i32)
+      out[static_cast<size_t>(k)] = static_cast<const int32_t *>(v->data)[k];
+    else
+      return Status::invalid_input("takes '", v->name, "' as integers, but it is ",
+                                   dtype_name(v->type.dtype));
+  }
+  return out;
+}
+
+Status NodeView::require(size_t i, const char *what) const {
+  if (has(i))
+    return {};
+  return Status::invalid_input("lacks input ", i, ", ", what);
+}
+
+Status NodeView::require_dtype(size_t i, DType dtype) const {
+  ATTN_RETURN_IF_ERROR(require(i, "which it needs"));
+  if (in(i)->type.dtype == dtype)
+    return {};
+  return Status::invalid_input("has input ", i, " of ", dtype_name(in(i)->type.dtype), "; only ",
+                               dtype_name(dtype), " is run");
+}
+
+Status evaluate_node(const Graph &graph, const Node &node, std::vector<Tensor> inputs,
+                     std::vector<Tensor> outputs) {
+  const OpDef *def = find_op(node.domain, node.op);
+  NodeView view{graph, node};
+  if (def->flags & kView) {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      Tensor seen;
+      if (!view_of(view, inputs[0], i, seen))
+        return Status::internal("a constant view is not dense");
+      copy_tensor(seen, outputs[i]);
+    }
+    return {};
+  }
+  MakeContext context{{graph, node}, inputs, outputs};
+  ATTN_ASSIGN_OR_RETURN(std::unique_ptr<OpKernel> kernel, def->make(context));
+  std::vector<const Tensor *> in;
+  std::vector<Tensor *> out;
+  for (Tensor &t : inputs)
+    in.push_back(t.data || t.elements() == 0 ? &t : nullptr);
+  for (Tensor &t : outputs)
+    out.push_back(&t);
+  ThreadPool pool(1);
+  return kernel->run({in.data(), out.data(), pool});
+}
+
+namespace {
+
+struct Memory { // owns a folded constant
+  AlignedMemory block;
+};
+
+class Builder {
+public:
+  Builder(const onnx::Model &model, const BuildOptions &options, Graph &graph)
+      : model_(model), options_(options), graph_(graph) {}
+
+  Status build() {
+    graph_.opset = model_.opsets.at("");
+    graph_.files = model_.mapped;
+    ATTN_RETURN_IF_ERROR(check_operators());
+    for (const onnx::Tensor &t : model_.initializers) {
+      auto value = add_constant(t.name, t);
+      if (!value.ok())
+        return value.status().at("initializer '" + t.name + "'");
+    }
+    for (const onnx::ValueInfo &info : model_.inputs) {
+      Status status = add_input(info);
+      if (!status.ok())
+        return status.at("graph input '" + info.name + "'");
+    }
+    for (const onnx::Node &node : model_.nodes) {
+      Status status = add_node(node);
+      if (!status.ok())
+        return status.at(node.label());
+    }
+    for (const onnx::ValueInfo &info : model_.outputs) {
+      int v = names_.at(info.name);
+      graph_.outputs.push_back(v);
+      graph_.values[v].is_output = true;
+    }
+    graph_.remove_dead_nodes();
+    return {};
+  }
+
+private:
+  // All unknown operators at once: a list is what one needs to judge a model.
+  Status check_operators() const {
+    std::set<std::string> unknown;
+    std::string first;
+    for (const onnx::Node &node : model_.nodes) {
+      if (node.op == "Constant" && node.domain.empty())
+        continue;
+      if (find_op(node.domain, node.op))
+        continue;
+      if (first.empty())
+        first = node.label();
+      unknown.insert(node.domain.empty() ? node.op : node.domain + "::" + node.op);
+    }
+    if (unknown.empty())
+      return {};
+    std::string list;
+    for (const std::string &op : unknown)
+      list += (list.empty() ? "" : ", ") + op;
+    return Status::invalid_input("uses operators that this runtime lacks: ", list,
+                                 " (docs: runtime/ops/registry.cpp lists those it has)")
+        .at(first);
+  }
+
+  Result<int> add_constant(const std::string &name, const onnx::Tensor &t) {
+    TensorType type;
+    ATTN_RETURN_IF_ERROR(convert_type(t.type, type.dtype));
+    type.shape = Shape(t.dims);
+    int v = add_value(name, type);
+    Value &value = graph_.values[v];
+    value.data = t.data.data();
+    value.owner = t.owned;
+    if (!value.data)
+      value.data = ""; // an empty tensor is a constant too
+    else if (reinterpret_cast<uintptr_t>(value.data) % dtype_size(type.dtype)) {
+      ATTN_RETURN_IF_ERROR(allocate_constant(value));
+      std::memcpy(const_cast<void *>(value.data), t.data.data(), t.data.size());
+    }
+    return v;
+  }
+
+  Status allocate_constant(Value &value) {
+    auto memory = std::make_shared<Memory>();
+    memory->block = AlignedMemory(std::max<size_t>(value.type.bytes(), 64));
+    if (!memory->block.data())
+      return Status::environment("no memory for a constant of ", value.type.bytes(), " bytes");
+    value.data = memory->block.data();
+    value.owner = memory;
+    return {};
+  }
+
+  Status add_input(const onnx::ValueInfo &info) {
+    TensorType type;
+    ATTN_RETURN_IF_ERROR(convert_type(info.type, type.dtype));
+    auto given = options_.shapes.find(info.name);
+    if (!info.has_shape && given == options_.shapes.end())
+      return Status::invalid_input("has no shape");
+    const std::vector<int64_t> &dims = given != options_.shapes.end() ? given->second : info.dims;
+    if (dims.size() > kMaxRank)
+      return Status::invalid_input("has rank ", dims.size(), "; at most ", kMaxRank);
+    int64_t elements = 1;
+    for (size_t i = 0; i < dims.size(); ++i) {
+      int64_t d = dims[i];
+      if (d < 0) {
+        auto bound = options_.symbols.find(info.symbols[i]);
+        if (bound == options_.symbols.end())
+          return Status::invalid_input("has no size for dimension ", i, " ('", info.symbols[i],
+                                       "'): only static shapes are run; export with fixed sizes");
+        d = bound->second;
+      }
+      if (__builtin_mul_overflow(elements, d, &elements) || elements > kLargestTensor)
+        return Status::invalid_input("is too large");
+      type.shape.push(d);
+    }
+    int v = add_value(info.name, type);
+    graph_.values[v].is_input = true;
+    graph_.inputs.push_back(v);
+    return {};
+  }
+
+  int add_value(const std::string &name, TensorType type) {
+    int v = graph_.add_value(name, type);
+    names_[name] = v;
+    return v;
+  }
+
+  Status add_constant_node(const onnx::Node &source) {
+    onnx::Tensor t;
+    if (const onnx::Attribute *a = source.find("value")) {
+      t = a->tensor;
+    } else {
+      t.owned = std::make_shared<std::vector<uint8_t>>();
+      auto put = [&](const auto *data, size_t n, onnx::DataType type, bool scalar) {
+        t.type = type;
+        const auto *raw = reinterpret_cast<const uint8_t *>(data);
+        t.owned->assign(raw, raw + n * sizeof *data);
+        if (!scalar)
+          t.dims = {static_cast<int64_t>(n)};
+      };
+      if (const onnx::Attribute *a = source.find("value_float"))
+        put(&a->number, 1, onnx::DataType::f32, true);
+      else if (const onnx::Attribute *a = source.find("value_int"))
+        put(&a->integer, 1, onnx::DataType::i64, true);
+      else if (const onnx::Attribute *a = source.find("value_floats"))
+        put(a->numbers.data(), a->numbers.size(), onnx::DataType::f32, false);
+      else if (const onnx::Attribute *a = source.find("value_ints"))
+        put(a->integers.data(), a->integers.size(), onnx::DataType::i64, false);
+      else
+        return Status::invalid_input("has no numeric value");
+      t.data = *t.owned;
+    }
+    auto value = add_constant(source.outputs.at(0), t);
+    return value.status();
+  }
+
+  Status add_node(const onnx::Node &source) {
+    if (source.outputs.empty())
+      return Status::invalid_input("makes nothing");
+    if (source.op == "Constant" && source.domain.empty())
+      return add_constant_node(source);
+    Node node;
+    node.name = source.name;
+    node.op = source.op;
+    node.domain = source.domain;
+    node.attributes = source.attributes;
+    bool constant = true;
+    for (const std::string &name : source.inputs) {
+      node.inputs.push_back(name.empty() ? kAbsent : names_.at(name));
+      constant &= name.empty() || graph_.values[node.inputs.back()].is_constant();
+    }
+    const OpDef *def = find_op(node.domain, node.op);
+    size_t first = graph_.values.size();
+    for (const std::string &name : source.outputs)
+      node.outputs.push_back(name.empty() ? kAbsent : add_value(name, {}));
+    std::vector<TensorType> types(node.outputs.size());
+    InferContext infer{{graph_, node}, types};
+    ATTN_RETURN_IF_ERROR(def->infer(infer));
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kAbsent)
+        continue;
+      if (i >= types.size())
+        return Status::invalid_input("has more outputs than the operator");
+      for (int d = 0; d < types[i].shape.rank; ++d)
+        if (types[i].shape[d] < 0 || types[i].shape[d] > kLargestTensor)
+          return Status::invalid_input("makes a tensor of impossible size ", types[i].text());
+      graph_.values[node.outputs[i]].type = types[i];
+    }
+    if (node.op == "Shape" && node.domain.empty())
+      return fold_shape(node);
+    size_t bytes = 0;
+    for (size_t v = first; v < graph_.values.size(); ++v)
+      bytes += graph_.values[v].type.bytes();
+    if (constant && bytes <= kLargestFolded)
+      return fold(node);
+    graph_.nodes.push_back(std::move(node));
+    return {};
+  }
+
+  Status fold(const Node &node) {
+    std::vector<Tensor> in, out;
+    for (int v : node.inputs) {
+      Tensor t;
+      if (v != kAbsent) {
+        const Value &value = graph_.values[v];
+        t = {const_cast<void *>(value.data), value.type.dtype, value.type.shape,
+             dense_strides(value.type.shape)};
+      }
+      in.push_back(t);
+    }
+    for (int v : node.outputs) {
+      if (v == kAbsent) {
+        out.emplace_back();
+        continue;
+      }
+      Value &value = graph_.values[v];
+      ATTN_RETURN_IF_ERROR(allocate_constant(value));
+      out.push_back({const_cast<void *>(value.data), value.type.dtype, value.type.shape,
+                     dense_strides(value.type.shape)});
+    }
+    return evaluate_node(graph_, node, std::move(in), std::move(out));
+  }
+
+  Status fold_shape(const Node &node) {
+    const Shape &in = graph_.values[node.inputs[0]].type.shape;
+    Value &value = graph_.values[node.outputs[0]];
+    int64_t start = node.integer("start", 0);
+    start = std::clamp<int64_t>(start < 0 ? start + in.rank : start, 0, in.rank);
+    ATTN_RETURN_IF_ERROR(allocate_constant(value));
+    for (int64_t i = 0; i < value.type.elements(); ++i)
+      static_cast<int64_t *>(const_cast<void *>(value.data))[i] = in[static_cast<int>(start + i)];
+    return {};
+  }
+
+  const onnx::Model &model_;
+  const BuildOptions &options_;
+  Graph &graph_;
+  std::map<std::string, int> names_;
+};
+
+} // namespace
+
+Result<Graph> build_graph(const onnx::Model &model, const BuildOptions &options) {
+  Graph graph;
+  ATTN_RETURN_IF_ERROR(Builder(model, options, graph).build());
+  return graph;
+}
+
+} // namespace attn::graph

@@ -1,0 +1,105 @@
+// Packs weights and walks the tiles of products; a thread takes whole panels, so
+// that each weight is read once and no sum depends on the thread count.
+#include "runtime/ops/matmul.h"
+
+#include <algorithm>
+
+namespace attn::ops {
+
+void pack_panels(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
+                 int nr, int64_t first_panel, int64_t last_panel, float *to) {
+  for (int64_t p = first_panel; p < last_panel; ++p) {
+    float *panel = to + p * k * nr;
+    int64_t columns = std::min<int64_t>(nr, n - p * nr);
+    for (int64_t i = 0; i < k; ++i, panel += nr) {
+      const float *from = b + i * row + p * nr * column;
+      for (int64_t j = 0; j < columns; ++j)
+        panel[j] = alpha * from[j * column];
+      for (int64_t j = columns; j < nr; ++j)
+        panel[j] = 0;
+    }
+  }
+}
+
+bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
+                 const float *bias, int64_t bias_step, float beta, PackedWeight &out) {
+  const int nr = isa().nr;
+  out.k = k;
+  out.n = n;
+  out.panels = (n + nr - 1) / nr;
+  out.data = AlignedMemory(static_cast<size_t>(std::max<int64_t>(out.panels * k * nr, 16)) * 4);
+  if (!out.data.data())
+    return false;
+  pack_panels(b, row, column, k, n, alpha, nr, 0, out.panels,
+              static_cast<float *>(out.data.data()));
+  if (!bias)
+    return true;
+  out.bias = AlignedMemory(static_cast<size_t>(out.panels * nr) * 4);
+  float *to = static_cast<float *>(out.bias.data());
+  if (!to)
+    return false;
+  for (int64_t j = 0; j < n; ++j)
+    to[j] = beta * bias[j * bias_step];
+  return true;
+}
+
+static void run_panel(const Isa &table, const float *a, int64_t row_begin, int64_t row_end,
+                      const Product &p, int64_t panel) {
+  const PackedWeight &w = *p.weight;
+  const int64_t column = panel * table.nr;
+  GemmTile t{};
+  t.lda = w.k;
+  t.b = w.panel(panel, table.nr);
+  t.k = w.k;
+  t.ldc = w.n;
+  t.columns = static_cast<int>(std::min<int64_t>(table.nr, w.n - column));
+  if (w.bias.data())
+    t.bias = static_cast<const float *>(w.bias.data()) + column;
+  t.activation = p.activation;
+  t.gate = p.gate ? p.gate + column : nullptr;
+  t.gate_ld = p.gate_ld;
+  t.rows_per_gate = p.rows_per_gate;
+  t.residual_ld = w.n;
+  // Tiles of nearly equal height: 36 rows are 3 x 12, 64 rows 4 x 11 + 2 x 10.
+  int64_t span = row_end - row_begin, tiles = (span + table.mr - 1) / table.mr;
+  for (int64_t i = 0; i < tiles; ++i) {
+    int64_t first = row_begin + span * i / tiles, last = row_begin + span * (i + 1) / tiles;
+    t.a = a + first * w.k;
+    t.c = p.c + first * w.n + column;
+    t.residual = p.residual ? p.residual + first * w.n + column : nullptr;
+    t.first_row = first;
+    table.gemm(t, static_cast<int>(last - first));
+  }
+}
+
+void run_products(ThreadPool &pool, const float *a, int64_t rows, const Product *products,
+                  int count) {
+  const Isa &table = isa();
+  if (rows == 0)
+    return;
+  // Many rows: blocks of them are items too, so that A's block stays cached.
+  constexpr int64_t kRowBlock = 192;
+  int64_t blocks = (rows + kRowBlock - 1) / kRowBlock, panels = 0;
+  for (int i = 0; i < count; ++i)
+    panels += products[i].weight->panels;
+  auto body = [&](uint32_t begin, uint32_t end, uint32_t) {
+    for (uint32_t item = begin; item < end; ++item) {
+      int64_t panel = item % panels, block = item / panels;
+      const Product *p = products;
+      for (; panel >= p->weight->panels; ++p)
+        panel -= p->weight->panels;
+      run_panel(table, a, rows * block / blocks, rows * (block + 1) / blocks, *p, panel);
+    }
+  };
+  uint32_t items = static_cast<uint32_t>(panels * blocks);
+  int64_t work = rows * panels * table.nr * products[0].weight->k;
+  if (work < (1 << 16)) { // a thread would cost more than it does
+    body(0, items, 0);
+    return;
+  }
+  // The grain that shares out evenly: at most four pieces per thread.
+  uint32_t pieces = pool.thread_count() * 4;
+  pool.parallel_for(items, std::max(1u, items / pieces), body);
+}
+
+} // namespace attn::ops

@@ -1,0 +1,46 @@
+// Matrix products: a weight packed once into panels, and the loop that runs a
+// product with its epilogue over all threads.
+#pragma once
+
+#include "runtime/base/aligned_memory.h"
+#include "runtime/base/thread_pool.h"
+#include "runtime/ops/isa.h"
+#include <cstdint>
+
+namespace attn::ops {
+
+// B (k x n) as ceil(n / nr) panels of k rows by nr columns, tail columns zero,
+// and the bias padded alike.
+struct PackedWeight {
+  int64_t k = 0, n = 0, panels = 0;
+  AlignedMemory data, bias;
+  const float *panel(int64_t p, int nr) const {
+    return static_cast<const float *>(data.data()) + p * k * nr;
+  }
+};
+
+// Packs columns [first, last) of panels of B, whose element (i, j) is
+// b[i * row + j * column], times `alpha`.
+void pack_panels(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
+                 int nr, int64_t first_panel, int64_t last_panel, float *to);
+
+// False when memory is exhausted. `bias` has n elements with the given step
+// (0: one for all), or is null.
+bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
+                 const float *bias, int64_t bias_step, float beta, PackedWeight &out);
+
+// One product of a job: C = epilogue(A B), rows x weight.n.
+struct Product {
+  const PackedWeight *weight;
+  float *c;
+  Activation activation = Activation::none;
+  const float *gate = nullptr;
+  int64_t gate_ld = 0, rows_per_gate = 1;
+  const float *residual = nullptr;
+};
+
+// Runs products that share A (rows x k, dense) as one loop over their panels.
+void run_products(ThreadPool &pool, const float *a, int64_t rows, const Product *products,
+                  int count);
+
+} // namespace attn::ops
