@@ -1,0 +1,81 @@
+// The cpu target's pass list: tile -> vectors -> LLVM -> object -> shared object.
+#include "compiler/target/KernelRecord.h"
+#include "compiler/target/Target.h"
+#include "compiler/target/cpu/EmitObject.h"
+#include "compiler/target/cpu/LinkImage.h"
+#include "compiler/target/cpu/TileToVector.h"
+#include "compiler/target/cpu/VectorToLlvm.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+static std::string print(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream(text) << module;
+  return text;
+}
+
+// Among the entries that a machine can run, the one with the most features wins.
+static uint32_t priorityOf(const CpuArch &arch) {
+  return arch.bf16Dot || arch.int8Dot ? 30 : arch.scalef ? 20 : 10;
+}
+
+FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archName,
+                                               Stage stopAfter) {
+  const CpuArch *arch = findCpuArch(archName);
+  if (!arch)
+    return module.emitError("unknown cpu architecture '")
+           << archName << "'; there are avx2, avx512, avx512-bf16, avx512-vnni and neon";
+  module.getContext()
+      ->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect,
+                    LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, ub::UBDialect,
+                    vector::VectorDialect>();
+  TargetOutput output;
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    ::attn::KernelInfo info = makeKernelRecord(kernel, ::attn::TargetKind::cpu, archName);
+    info.symbol = kernelSymbol(kernel);
+    info.features = arch->needs;
+    info.priority = priorityOf(*arch);
+    output.kernels.push_back(std::move(info));
+  }
+  if (failed(lowerTileToVector(module, *arch)))
+    return failure();
+  for (::attn::KernelInfo &info : output.kernels) {
+    auto func = module.lookupSymbol<func::FuncOp>(info.symbol);
+    info.arena_bytes = cast<IntegerAttr>(func->getAttr(kArenaBytesAttr)).getInt();
+    func->removeAttr(kArenaBytesAttr);
+  }
+  if (stopAfter == Stage::schedule) {
+    output.text = print(module);
+    return output;
+  }
+  if (failed(lowerVectorToLlvm(module)))
+    return failure();
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> llvmModule = translateToLlvm(module, *arch, context);
+  if (!llvmModule)
+    return module.emitError("cannot be translated to LLVM IR");
+  if (stopAfter == Stage::llvm) {
+    llvm::raw_string_ostream(output.text) << *llvmModule;
+    return output;
+  }
+  FailureOr<std::string> object = emitObject(*llvmModule, *arch, module.getLoc());
+  if (failed(object))
+    return failure();
+  FailureOr<std::string> image = linkImage(*object, module.getLoc());
+  if (failed(image))
+    return failure();
+  output.images.push_back(std::move(*image));
+  return output;
+}

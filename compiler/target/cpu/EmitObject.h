@@ -1,0 +1,25 @@
+// LLVM dialect -> a relocatable ELF object for one architecture.
+#pragma once
+
+#include "compiler/target/cpu/CpuArch.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <memory>
+#include <string>
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
+namespace mlir::attn {
+
+/// Translates `module` to LLVM IR whose functions carry `arch`'s features.
+std::unique_ptr<llvm::Module> translateToLlvm(ModuleOp module, const CpuArch &arch,
+                                              llvm::LLVMContext &context);
+
+/// Optimizes and compiles; errors are reported at `loc`.
+FailureOr<std::string> emitObject(llvm::Module &module, const CpuArch &arch, Location loc);
+
+} // namespace mlir::attn

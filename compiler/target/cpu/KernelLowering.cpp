@@ -1,0 +1,278 @@
+// The frame of a kernel: work items, arena, the walk over keys, and the dispatch
+// of tile ops to the files that lower them.
+#include "compiler/target/cpu/KernelLowering.h"
+
+#include "runtime/bundle/kernel_abi.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+//===-- Arena ------------------------------------------------------------------===//
+
+int64_t KernelLowering::reserve(int64_t bytes) {
+  int64_t offset = arenaSize;
+  arenaSize += (bytes + 63) / 64 * 64;
+  return offset;
+}
+
+// Scratch that both bodies use in turn.
+int64_t KernelLowering::reserveOnce(StringRef name, int64_t bytes) {
+  auto [entry, isNew] = reserved.try_emplace(name, 0);
+  if (isNew)
+    entry->second = reserve(bytes);
+  return entry->second;
+}
+
+Plane KernelLowering::newPlane(int64_t rows) {
+  int64_t subTileCount = kernel.getBlockQ() / arch.lanes();
+  return {reserve(subTileCount * rows * arch.lanes() * 4), rows};
+}
+
+Value KernelLowering::arenaAddress(LaneBuilder &b, int64_t offset) {
+  return b.address(arena, b.i8(), offset);
+}
+
+Value KernelLowering::planeAddress(LaneBuilder &b, const Plane &plane, Value subTile) {
+  Value bytes = b.add(b.mul(subTile, plane.rows * arch.lanes() * 4), plane.offset);
+  return b.address(arena, b.i8(), bytes);
+}
+
+SmallVector<Value> KernelLowering::loadRow(LaneBuilder &b, Value address) {
+  SmallVector<Value> vectors;
+  for (int64_t j = 0; j < arch.vectors; ++j)
+    vectors.push_back(
+        b.load(b.lanes(b.f32()), b.address(address, b.f32(), j * arch.width), arch.width * 4));
+  return vectors;
+}
+
+void KernelLowering::storeRow(LaneBuilder &b, ValueRange vectors, Value address) {
+  for (auto [j, vector] : llvm::enumerate(vectors))
+    b.store(vector, b.address(address, b.f32(), j * arch.width), arch.width * 4);
+}
+
+// The vectors of a rank-1 tile.
+SmallVector<Value> KernelLowering::lanesOf(LaneBuilder &b, Value tile, Value subTile) {
+  const TileValue &value = tiles[tile];
+  if (value.kind == TileValue::Kind::lanes)
+    return value.vectors;
+  return loadRow(b, planeAddress(b, value.plane, subTile));
+}
+
+void KernelLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> body) {
+  b.loop(b.constI64(0), subTiles, 1, body);
+}
+
+//===-- Choices ------------------------------------------------------------------===//
+
+Type KernelLowering::elementType(int64_t binding) {
+  return cast<tile::BindingAttr>(kernel.getBindings()[binding]).getElementType();
+}
+
+// A packed dot needs both operands in its type, and K rows without a remainder,
+// since K is read where it lies.
+DotKind KernelLowering::scoreDot(tile::DotQKOp op) {
+  Type q = op.getQ().getType().getElementType(), k = op.getK().getType().getElementType();
+  int64_t dim = op.getK().getType().getShape()[1];
+  bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getK().getDefiningOp());
+  if (plain && arch.bf16Dot && q.isBF16() && k.isBF16() && dim % 2 == 0)
+    return DotKind::bf16;
+  if (plain && arch.int8Dot && q.isInteger(8) && k.isInteger(8) && dim % 4 == 0)
+    return DotKind::int8;
+  return DotKind::fma;
+}
+
+DotKind KernelLowering::outputDot(tile::DotPVOp op) {
+  bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getV().getDefiningOp());
+  return plain && arch.bf16Dot && op.getV().getType().getElementType().isBF16() ? DotKind::bf16
+                                                                                : DotKind::fma;
+}
+
+LogicalResult KernelLowering::unsupported(Operation &op, const Twine &why) {
+  return op.emitOpError() << "cannot be lowered for cpu:" << arch.name << ": " << why;
+}
+
+LogicalResult KernelLowering::check() {
+  int64_t lanes = arch.lanes();
+  if (kernel.getBlockQ() % lanes != 0)
+    return kernel.emitOpError("has block_q ")
+           << kernel.getBlockQ() << "; cpu:" << arch.name << " takes multiples of " << lanes;
+  if (kernel.getBlockK() % 8 != 0)
+    return kernel.emitOpError("has block_k ")
+           << kernel.getBlockK() << "; cpu:" << arch.name << " takes multiples of 8";
+  return success();
+}
+
+//===-- Frame --------------------------------------------------------------------===//
+
+LogicalResult KernelLowering::lower(OpBuilder &builder, StringRef symbol) {
+  if (failed(check()))
+    return failure();
+  Location loc = kernel.getLoc();
+  LaneBuilder b(builder, loc, arch);
+  Type pointer = b.pointer(), i32 = b.i32();
+  auto func = func::FuncOp::create(
+      builder, loc, symbol, builder.getFunctionType({pointer, pointer, pointer, i32, i32}, {}));
+  for (unsigned i = 0; i < 3; ++i)
+    func.setArgAttr(i, "llvm.noalias", builder.getUnitAttr());
+  OpBuilder::InsertionGuard guard(builder);
+  Block *entry = func.addEntryBlock();
+  builder.setInsertionPointToStart(entry);
+  frame.emplace(kernel, entry->getArgument(0), entry->getArgument(1));
+  arena = entry->getArgument(2);
+  scoresOffset = reserve(kernel.getBlockK() * arch.lanes() * 4);
+  frame->enterCall(b);
+  LogicalResult result = success();
+  b.loop(b.widen(entry->getArgument(3)), b.widen(entry->getArgument(4)), 1, [&](Value item) {
+    frame->enterItem(b, b.narrow(item));
+    Value rows = b.add(b.widen(frame->qCount), arch.lanes() - 1);
+    subTiles = arith::DivUIOp::create(builder, loc, rows, b.constI64(arch.lanes()));
+    for (Operation &op : kernel.getBody().front())
+      if (succeeded(result))
+        result = lowerTopLevel(b, op);
+  });
+  func::ReturnOp::create(builder, loc);
+  return result;
+}
+
+LogicalResult KernelLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
+  LaneBuilder b(outer.builder, op.getLoc(), arch);
+  ScalarContext context = frame->scalars(arch);
+  return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+      .Case([&](tile::LoadQueriesOp op) { return lowerLoadQueries(b, op); })
+      .Case([&](tile::StoreQueriesOp op) { return lowerStoreQueries(b, op); })
+      .Case([&](tile::QuantizeOp op) { return lowerQuantize(b, op); })
+      .Case([&](tile::ForKeysOp op) { return lowerForKeys(b, op); })
+      .Case([&](tile::SoftmaxInitOp op) { return lowerSoftmaxInit(b, op), success(); })
+      .Case([&](tile::SoftmaxFinishOp op) { return lowerSoftmaxFinish(b, op), success(); })
+      .Case([&](tile::ScoreFactorOp op) {
+        Value factor = b.constF32(1.4426950408889634);
+        if (!op.getPlain())
+          factor = b.mulF(frame->word(b, ATTN_W_SCALE, b.f32()), factor);
+        scalars.map(op.getResult(), factor);
+        return success();
+      })
+      .Case([&](tile::ParamOp op) {
+        scalars.map(op.getResult(), context.param(b.builder, b.loc, op.getIndex(), op.getType()));
+        return success();
+      })
+      .Case([&](tile::IndexOp op) {
+        scalars.map(op.getResult(), context.item(b.builder, b.loc, op.getWhich()));
+        return success();
+      })
+      .Case([&](tile::TableLoadOp op) {
+        SmallVector<Value> indices;
+        for (Value index : op.getIndices())
+          indices.push_back(scalars.lookup(index));
+        scalars.map(op.getResult(),
+                    context.tableLoad(b.builder, b.loc, op.getBinding(), indices, op.getType()));
+        return success();
+      })
+      .Default([&](Operation *op) -> LogicalResult {
+        bool tiles = llvm::any_of(op->getOperandTypes(), llvm::IsaPred<tile::TileType>) ||
+                     llvm::any_of(op->getResultTypes(), llvm::IsaPred<tile::TileType>);
+        if (tiles || op->getNumRegions())
+          return unsupported(*op, "not known at the top of a kernel");
+        b.builder.clone(*op, scalars);
+        return success();
+      });
+}
+
+//===-- Keys ---------------------------------------------------------------------===//
+
+// The tiles that the loop carries stay where they were initialised.
+LogicalResult KernelLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
+  SmallVector<TileValue> state;
+  for (auto [init, result] : llvm::zip(op.getInits(), op.getResults())) {
+    TileValue value = tiles.lookup(init);
+    if (value.kind != TileValue::Kind::plane)
+      return unsupported(*op, "an initial value is not a tile of queries");
+    state.push_back(value);
+    tiles[result] = value;
+  }
+  keyBindings.clear();
+  op.walk([&](tile::LoadKeysOp load) {
+    int64_t binding = load.getBinding();
+    if (!keyBindings.contains(binding))
+      keyBindings[binding] = frame->rows(b, binding);
+  });
+  LogicalResult result = success();
+  KeyWalkHooks hooks;
+  hooks.loadWord = [&](OpBuilder &builder, Location loc, Value index) {
+    LaneBuilder inner(builder, loc, arch);
+    return frame->wordAt(inner, index);
+  };
+  hooks.body = [&](OpBuilder &builder, Location loc, bool full, const KeyBlock &block, ValueRange) {
+    LaneBuilder inner(builder, loc, arch);
+    Body body{full, block, inner.widen(block.slot),
+              full ? inner.constI64(kernel.getBlockK()) : inner.widen(block.count), Value()};
+    Region &region = full ? op.getFull() : op.getPartial();
+    if (succeeded(result))
+      result = lowerBody(inner, region.front(), state.data(), body);
+    return SmallVector<Value>();
+  };
+  buildKeyWalk(b.builder, b.loc, op, frame->item, kernel.getBlockK(), /*skipBlocks=*/8, {},
+               frame->scalars(arch), hooks);
+  return result;
+}
+
+// What depends on the keys alone is done once, then each sub-tile of queries
+// passes over the block while K and V are in cache.
+LogicalResult KernelLowering::lowerBody(LaneBuilder &b, Block &region, const TileValue *state,
+                                        Body body) {
+  for (BlockArgument argument : region.getArguments().drop_front())
+    tiles[argument] = state[argument.getArgNumber() - 1];
+  for (Operation &op : region.without_terminator()) {
+    if (auto load = dyn_cast<tile::LoadKeysOp>(op)) {
+      ArrayRef<int64_t> shape = load.getType().getShape();
+      TileValue &value = tiles[load.getResult()];
+      value.kind = TileValue::Kind::keys;
+      value.keys = {int64_t(load.getBinding()), shape.size() == 2 ? shape[1] : 0, Value()};
+    } else if (auto scaled = dyn_cast<tile::DequantizeKeysOp>(op)) {
+      TileValue value = tiles[scaled.getX()];
+      value.keys.scale = scaled.getScale();
+      tiles[scaled.getResult()] = value;
+    }
+  }
+  for (Operation &op : region.without_terminator()) {
+    LaneBuilder at(b.builder, op.getLoc(), arch);
+    if (auto dot = dyn_cast<tile::DotQKOp>(op))
+      packKeys(at, dot, body);
+    else if (auto dot = dyn_cast<tile::DotPVOp>(op))
+      packValues(at, dot, body);
+  }
+  LogicalResult result = success();
+  forSubTiles(b, [&](Value subTile) {
+    body.subTile = subTile;
+    for (Operation &op : region.without_terminator())
+      if (succeeded(result) && !isa<tile::LoadKeysOp, tile::DequantizeKeysOp>(op)) {
+        LaneBuilder at(b.builder, op.getLoc(), arch);
+        result = lowerInBody(at, op, body);
+      }
+    if (failed(result))
+      return;
+    for (auto [index, yielded] : llvm::enumerate(region.getTerminator()->getOperands())) {
+      const TileValue &value = tiles[yielded];
+      if (value.kind == TileValue::Kind::lanes)
+        storeRow(b, value.vectors, planeAddress(b, state[index].plane, subTile));
+      else if (value.plane.offset != state[index].plane.offset)
+        result = unsupported(*region.getTerminator(), "a tile changes its place");
+    }
+  });
+  return result;
+}
+
+LogicalResult KernelLowering::lowerInBody(LaneBuilder &b, Operation &op, const Body &body) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+      .Case([&](tile::DotQKOp op) { return lowerDotQK(b, op, body); })
+      .Case([&](tile::DotPVOp op) { return lowerDotPV(b, op, body); })
+      .Case([&](tile::MaskOp op) { return lowerMask(b, op, body); })
+      .Case([&](tile::ScoreOp op) { return lowerScore(b, op, body); })
+      .Case([&](tile::DequantizeScoresOp op) { return lowerDequantizeScores(b, op, body); })
+      .Case([&](tile::SoftmaxStepOp op) { return lowerSoftmaxStep(b, op, body); })
+      .Default([&](Operation *op) { return unsupported(*op, "not known in a body"); });
+}

@@ -1,0 +1,139 @@
+// Lowers one tile.kernel to scf, arith, vector and llvm memory ops, op by op, in
+// S-transposed form: a lane is a query row, K and V elements are broadcast.
+#pragma once
+
+#include "compiler/target/cpu/CallFrame.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace mlir::attn {
+
+/// Scratch of a query tile in the arena, 4-byte elements:
+///
+///   sub-tile 0: row 0 [lane 0 .. lane n-1], row 1 [...], ...
+///   sub-tile 1: ...
+///
+/// where n = CpuArch::lanes(). A rank-1 tile has one row; a rank-2 tile of
+/// queries or outputs has one row per dim.
+struct Plane {
+  int64_t offset = -1; ///< bytes from the arena's start; -1: there is none
+  int64_t rows = 0;    ///< per sub-tile
+};
+
+/// How a product is formed: one f32, two bf16 or four int8 per lane and step.
+enum class DotKind { fma, bf16, int8 };
+inline int64_t elementsPerStep(DotKind kind) {
+  return kind == DotKind::fma ? 1 : kind == DotKind::bf16 ? 2 : 4;
+}
+
+/// Key or value rows of a binding, read where they lie.
+struct KeyTile {
+  int64_t binding = 0;
+  int64_t dim = 0; ///< 0: one number per key
+  Value scale;     ///< a rank-1 tile of load_keys that multiplies the rows, or null
+};
+
+/// What a tile value of the kernel has become.
+struct TileValue {
+  enum class Kind { none, plane, lanes, keys, scores };
+  Kind kind = Kind::none;
+  Plane plane;                ///< plane
+  Plane packed;               ///< plane of a query operand packed for its dot
+  SmallVector<Value> vectors; ///< lanes; scores: maximum over the rows, if known
+  KeyTile keys;
+  bool integer = false; ///< scores are i32
+};
+
+class KernelLowering {
+public:
+  KernelLowering(tile::KernelOp kernel, const CpuArch &arch) : kernel(kernel), arch(arch) {}
+
+  /// Emits `symbol` into `module` at `builder`'s insertion point.
+  LogicalResult lower(OpBuilder &builder, StringRef symbol);
+  int64_t arenaBytes() const { return arenaSize; }
+
+private:
+  /// The block of keys that a body works on.
+  struct Body {
+    bool full;
+    KeyBlock block;
+    Value slot, count; ///< i64
+    Value subTile;     ///< i64, set inside the loop over sub-tiles
+  };
+
+  // KernelLowering.cpp
+  LogicalResult check();
+  LogicalResult lowerTopLevel(LaneBuilder &b, Operation &op);
+  LogicalResult lowerForKeys(LaneBuilder &b, tile::ForKeysOp op);
+  LogicalResult lowerBody(LaneBuilder &b, Block &region, const TileValue *state, Body body);
+  LogicalResult lowerInBody(LaneBuilder &b, Operation &op, const Body &body);
+  LogicalResult unsupported(Operation &op, const Twine &why);
+  int64_t reserve(int64_t bytes);
+  int64_t reserveOnce(StringRef name, int64_t bytes);
+  Plane newPlane(int64_t rows);
+  Value planeAddress(LaneBuilder &b, const Plane &plane, Value subTile);
+  Value arenaAddress(LaneBuilder &b, int64_t offset);
+  SmallVector<Value> loadRow(LaneBuilder &b, Value address);
+  void storeRow(LaneBuilder &b, ValueRange vectors, Value address);
+  SmallVector<Value> lanesOf(LaneBuilder &b, Value tile, Value subTile);
+  void forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value subTile)> body);
+  DotKind scoreDot(tile::DotQKOp op);
+  DotKind outputDot(tile::DotPVOp op);
+  Type elementType(int64_t binding);
+
+  // LowerQueries.cpp
+  LogicalResult lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op);
+  LogicalResult lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesOp op);
+  LogicalResult lowerQuantize(LaneBuilder &b, tile::QuantizeOp op);
+  void packPairs(LaneBuilder &b, const Plane &from, const Plane &to);
+  void packQuads(LaneBuilder &b, const Plane &from, const Plane &to);
+
+  // LowerKeys.cpp
+  Value keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row);
+  Value keyNumber(LaneBuilder &b, Value tile, const Body &body, Value row);
+  void packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
+  void packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body);
+  void sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
+  int64_t keyRowsOffset(int64_t dim);
+  int64_t valuePanelOffset(int64_t dim);
+
+  // LowerDots.cpp
+  LogicalResult lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body);
+  LogicalResult lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body);
+  Value dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum);
+
+  // LowerSoftmax.cpp
+  void lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op);
+  LogicalResult lowerScores(
+      LaneBuilder &b, Value from, Value to, const Body &body,
+      llvm::function_ref<Value(LaneBuilder &, Value score, Value row, int64_t vector)> rewrite);
+  LogicalResult lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body);
+  LogicalResult lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body);
+  LogicalResult lowerDequantizeScores(LaneBuilder &b, tile::DequantizeScoresOp op,
+                                      const Body &body);
+  LogicalResult lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp op, const Body &body);
+  SmallVector<Value> rowMaximum(LaneBuilder &b, const Body &body);
+  void exponentials(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
+                    SmallVector<Value> &sum);
+  void exponentialPairs(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
+                        SmallVector<Value> &sum);
+  void lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op);
+  SmallVector<Value> queryPositions(LaneBuilder &b, const Body &body);
+
+  tile::KernelOp kernel;
+  const CpuArch &arch;
+  std::optional<CallFrame> frame;
+  Value arena;
+  Value subTiles; ///< of the current item that hold valid rows, i64
+  IRMapping scalars;
+  llvm::DenseMap<Value, TileValue> tiles;
+  llvm::StringMap<int64_t> reserved;
+  int64_t arenaSize = 0;
+  int64_t scoresOffset = -1, pairsOffset = -1;
+  llvm::DenseMap<int64_t, BindingRows> keyBindings;
+};
+
+} // namespace mlir::attn

@@ -1,0 +1,243 @@
+// Emission of single operations; nothing here knows about attention.
+#include "compiler/target/cpu/LaneBuilder.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+//===-- Constants and indices -----------------------------------------------===//
+
+Value LaneBuilder::constI64(int64_t value) {
+  return arith::ConstantIntOp::create(builder, loc, value, 64);
+}
+Value LaneBuilder::constI32(int64_t value) {
+  return arith::ConstantIntOp::create(builder, loc, value, 32);
+}
+Value LaneBuilder::constF32(double value) {
+  return arith::ConstantFloatOp::create(builder, loc, builder.getF32Type(),
+                                        llvm::APFloat(float(value)));
+}
+Value LaneBuilder::splatF32(double value) {
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::get(lanes(f32()), float(value)));
+}
+Value LaneBuilder::splatI32(int64_t value) {
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::get(lanes(i32()), int32_t(value)));
+}
+
+Value LaneBuilder::add(Value a, Value b) { return builder.createOrFold<arith::AddIOp>(loc, a, b); }
+Value LaneBuilder::sub(Value a, Value b) { return builder.createOrFold<arith::SubIOp>(loc, a, b); }
+Value LaneBuilder::mul(Value a, Value b) { return builder.createOrFold<arith::MulIOp>(loc, a, b); }
+Value LaneBuilder::min(Value a, Value b) { return builder.createOrFold<arith::MinSIOp>(loc, a, b); }
+Value LaneBuilder::less(Value a, Value b) {
+  return builder.createOrFold<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, a, b);
+}
+Value LaneBuilder::roundUp(Value a, int64_t unit) {
+  return builder.createOrFold<arith::AndIOp>(loc, add(a, unit - 1), constI64(-unit));
+}
+Value LaneBuilder::widen(Value value) {
+  return builder.createOrFold<arith::ExtUIOp>(loc, builder.getI64Type(), value);
+}
+Value LaneBuilder::narrow(Value value) {
+  return builder.createOrFold<arith::TruncIOp>(loc, i32(), value);
+}
+
+//===-- Memory ---------------------------------------------------------------===//
+
+Value LaneBuilder::address(Value base, Type element, Value index) {
+  return LLVM::GEPOp::create(builder, loc, pointer(), element, base, ValueRange{index});
+}
+Value LaneBuilder::address(Value base, Type element, int64_t index) {
+  if (index == 0)
+    return base;
+  return LLVM::GEPOp::create(builder, loc, pointer(), element, base,
+                             ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(index))});
+}
+Value LaneBuilder::load(Type type, Value address, unsigned alignment, bool invariant) {
+  if (alignment == 0)
+    alignment = std::max(1u, getElementTypeOrSelf(type).getIntOrFloatBitWidth() / 8);
+  return LLVM::LoadOp::create(builder, loc, type, address, alignment, /*isVolatile=*/false,
+                              /*isNonTemporal=*/false, invariant);
+}
+void LaneBuilder::store(Value value, Value address, unsigned alignment) {
+  if (alignment == 0)
+    alignment = std::max(1u, getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth() / 8);
+  LLVM::StoreOp::create(builder, loc, value, address, alignment);
+}
+
+//===-- Lanes ----------------------------------------------------------------===//
+
+Value LaneBuilder::splat(Value scalar) {
+  return vector::BroadcastOp::create(builder, loc, lanes(scalar.getType()), scalar);
+}
+Value LaneBuilder::bitcast(Value vector, Type element) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
+  return vector::BitCastOp::create(
+      builder, loc, VectorType::get(bits / element.getIntOrFloatBitWidth(), element), vector);
+}
+Value LaneBuilder::addF(Value a, Value b) { return arith::AddFOp::create(builder, loc, a, b); }
+Value LaneBuilder::subF(Value a, Value b) { return arith::SubFOp::create(builder, loc, a, b); }
+Value LaneBuilder::mulF(Value a, Value b) { return arith::MulFOp::create(builder, loc, a, b); }
+Value LaneBuilder::divF(Value a, Value b) { return arith::DivFOp::create(builder, loc, a, b); }
+Value LaneBuilder::fma(Value a, Value b, Value c) {
+  return vector::FMAOp::create(builder, loc, a, b, c);
+}
+Value LaneBuilder::maxF(Value a, Value b) {
+  return select(arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b), a, b);
+}
+Value LaneBuilder::select(Value condition, Value a, Value b) {
+  return arith::SelectOp::create(builder, loc, condition, a, b);
+}
+Value LaneBuilder::call(Type result, StringRef intrinsic, ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(builder, loc, result, builder.getStringAttr(intrinsic),
+                                       operands)
+      .getResult(0);
+}
+
+// Minimax polynomials of degree 5 for 2^x whose constant term is exactly 1: a
+// factor of 1.0000001 on the running sum would grow with every block of keys.
+static constexpr double kExp2Unit[] = {6.931512952e-01, 2.401644439e-01, 5.579991266e-02,
+                                       9.017030708e-03, 1.867130050e-03}; // [0, 1), 8.3e-8
+static constexpr double kExp2Centred[] = {6.931470037e-01, 2.402224243e-01, 5.550733581e-02,
+                                          9.671512991e-03, 1.326472731e-03}; // [-.5, .5], 9.2e-8
+
+static Value polynomial(LaneBuilder &b, ArrayRef<double> coefficients, Value x) {
+  Value p = b.splatF32(coefficients.back());
+  for (double c : llvm::reverse(coefficients.drop_back()))
+    p = b.fma(p, x, b.splatF32(c));
+  return b.fma(p, x, b.splatF32(1.0));
+}
+
+Value LaneBuilder::exp2(Value x) {
+  Type type = lanes(f32());
+  if (arch.scalef) {
+    // x = floor(x) + f; vscalefps multiplies by 2^floor(x) and underflows to 0.
+    Value all =
+        LLVM::ConstantOp::create(builder, loc, builder.getI16Type(), builder.getI16IntegerAttr(-1));
+    Value current = constI32(4), floor = constI32(9);
+    Value f = call(type, "llvm.x86.avx512.mask.reduce.ps.512", {x, floor, x, all, current});
+    Value p = polynomial(*this, kExp2Unit, f);
+    return call(type, "llvm.x86.avx512.mask.scalef.ps.512", {p, x, p, all, current});
+  }
+  // Adding 1.5 * 2^23 leaves round(x) in the low bits; shifted, they add to the
+  // exponent of p. At -127 p is exactly 1 and its exponent becomes exactly 0.
+  Value magic = splatF32(12582912.0);
+  x = maxF(x, splatF32(-127.0));
+  Value shifted = addF(x, magic);
+  Value f = subF(x, subF(shifted, magic));
+  Value p = polynomial(*this, kExp2Centred, f);
+  Value exponent = arith::ShLIOp::create(builder, loc, bitcast(shifted, i32()), splatI32(23));
+  Value bits = arith::AddIOp::create(builder, loc, bitcast(p, i32()), exponent);
+  return bitcast(bits, f32());
+}
+
+static Type likeType(Value value, Type element) {
+  if (auto type = dyn_cast<VectorType>(value.getType()))
+    return VectorType::get(type.getShape(), element);
+  return element;
+}
+
+// bf16 widens by a shift, which every ISA has.
+Value LaneBuilder::toF32(Value value) {
+  Type element = getElementTypeOrSelf(value.getType()), to = likeType(value, f32());
+  if (element.isF32())
+    return value;
+  if (isa<IntegerType>(element))
+    return arith::SIToFPOp::create(builder, loc, to, value);
+  if (element.isF16())
+    return arith::ExtFOp::create(builder, loc, to, value);
+  Value bits = arith::BitcastOp::create(builder, loc, likeType(value, builder.getI16Type()), value);
+  Type wide = likeType(value, i32());
+  bits = arith::ExtUIOp::create(builder, loc, wide, bits);
+  Value sixteen = arith::ConstantOp::create(
+      builder, loc,
+      isa<VectorType>(wide) ? TypedAttr(DenseElementsAttr::get(cast<VectorType>(wide), 16))
+                            : TypedAttr(builder.getI32IntegerAttr(16)));
+  bits = arith::ShLIOp::create(builder, loc, bits, sixteen);
+  return arith::BitcastOp::create(builder, loc, to, bits);
+}
+
+// f32 -> bf16 in integers: LLVM would call a library function where the ISA has
+// no conversion. A NaN stays a NaN.
+Value LaneBuilder::fromF32(Value value, Type element) {
+  if (element.isF32())
+    return value;
+  if (element.isF16())
+    return arith::TruncFOp::create(builder, loc, likeType(value, element), value);
+  Type wide = likeType(value, i32());
+  auto constant = [&](int64_t c) -> Value {
+    if (auto vector = dyn_cast<VectorType>(wide))
+      return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(vector, int32_t(c)));
+    return constI32(c);
+  };
+  Value bits = arith::BitcastOp::create(builder, loc, wide, value);
+  Value high = arith::ShRUIOp::create(builder, loc, bits, constant(16));
+  Value odd = arith::AndIOp::create(builder, loc, high, constant(1));
+  Value rounded = arith::AddIOp::create(
+      builder, loc, arith::AddIOp::create(builder, loc, bits, constant(0x7fff)), odd);
+  rounded = arith::ShRUIOp::create(builder, loc, rounded, constant(16));
+  Value isNan = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::UNO, value, value);
+  rounded = select(isNan, constant(0x7fc0), rounded);
+  Value half =
+      arith::TruncIOp::create(builder, loc, likeType(value, builder.getI16Type()), rounded);
+  return arith::BitcastOp::create(builder, loc, likeType(value, element), half);
+}
+
+// Exchanges blocks of 1, 2, 4, ... lanes between pairs of rows.
+SmallVector<Value> LaneBuilder::transpose(SmallVector<Value> rows) {
+  int64_t width = arch.width;
+  for (int64_t block = 1; block < width; block *= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < width; ++lane) {
+      bool odd = lane & block;
+      low.push_back(odd ? width + lane - block : lane);
+      high.push_back(odd ? width + lane : lane + block);
+    }
+    for (int64_t i = 0; i < width; ++i) {
+      if (i & block)
+        continue;
+      Value a = rows[i], b = rows[i + block];
+      rows[i] = vector::ShuffleOp::create(builder, loc, a, b, low);
+      rows[i + block] = vector::ShuffleOp::create(builder, loc, a, b, high);
+    }
+  }
+  return rows;
+}
+
+//===-- Control ----------------------------------------------------------------===//
+
+SmallVector<Value>
+LaneBuilder::loop(Value begin, Value end, int64_t step, ValueRange state,
+                  llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto forOp = scf::ForOp::create(builder, loc, begin, end, constI64(step), state);
+  OpBuilder::InsertionGuard guard(builder);
+  if (state.empty()) {
+    builder.setInsertionPointToStart(forOp.getBody());
+    body(forOp.getInductionVar(), {});
+  } else {
+    builder.setInsertionPointToEnd(forOp.getBody());
+    SmallVector<Value> next = body(forOp.getInductionVar(), forOp.getRegionIterArgs());
+    scf::YieldOp::create(builder, loc, next);
+  }
+  return SmallVector<Value>(forOp.getResults());
+}
+
+void LaneBuilder::loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body) {
+  loop(begin, end, step, {}, [&](Value index, ValueRange) {
+    body(index);
+    return SmallVector<Value>();
+  });
+}
+
+void LaneBuilder::ifThen(Value condition, llvm::function_ref<void()> body) {
+  auto ifOp = scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(ifOp.thenBlock());
+  body();
+}

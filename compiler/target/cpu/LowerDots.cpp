@@ -1,0 +1,156 @@
+// The two matrix products: rank-1 updates of a register tile of accumulators,
+// carried through scf.for so that they never leave the registers.
+#include "compiler/target/cpu/KernelLowering.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+static constexpr int64_t kUnroll = 4;
+
+// sum + element * lanes; element and lanes have 32 bits per lane.
+Value KernelLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
+  switch (kind) {
+  case DotKind::fma:
+    return b.fma(element, lanes, sum);
+  case DotKind::bf16: {
+    Type bf16 = b.builder.getBF16Type();
+    return b.call(sum.getType(), "llvm.x86.avx512bf16.dpbf16ps.512",
+                  {sum, b.bitcast(lanes, bf16), b.bitcast(element, bf16)});
+  }
+  case DotKind::int8:
+    return b.call(sum.getType(), "llvm.x86.avx512.vpdpbusd.512",
+                  {sum, b.bitcast(lanes, b.i8()), b.bitcast(element, b.i8())});
+  }
+  llvm_unreachable("every kind is handled");
+}
+
+// S[key][lane] for one sub-tile of queries.
+LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const TileValue q = tiles[op.getQ()], k = tiles[op.getK()];
+  if (q.kind != TileValue::Kind::plane || k.kind != TileValue::Kind::keys)
+    return unsupported(*op, "operands are not queries and keys");
+  DotKind kind = scoreDot(op);
+  bool floats = kind != DotKind::int8;
+  int64_t lanes = arch.lanes(), rowCount = arch.rows;
+  const BindingRows rows = keyBindings[k.keys.binding];
+  bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
+  Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = floats ? b.f32() : b.i32();
+  int64_t steps = k.keys.dim / elementsPerStep(kind);
+  Value queries = planeAddress(b, kind == DotKind::fma ? q.plane : q.packed, body.subTile);
+  Value scores = arenaAddress(b, scoresOffset), packed, sums;
+  if (!inPlace)
+    packed = arenaAddress(b, keyRowsOffset(k.keys.dim));
+  if (kind == DotKind::int8)
+    sums = arenaAddress(b, reserveOnce("key sums", kernel.getBlockK() * 4));
+
+  // In a full block the maximum over keys comes free with the stores.
+  bool maximum = body.full && floats;
+  SmallVector<Value> largest;
+  if (maximum)
+    largest.assign(arch.vectors, b.splatF32(-1e30));
+  auto tile = [&](Value first, ValueRange state) {
+    SmallVector<Value> address, sum;
+    for (int64_t r = 0; r < rowCount; ++r) {
+      Value row = b.add(first, r);
+      address.push_back(inPlace ? keyRow(b, rows, body, row)
+                                : b.address(packed, b.f32(), b.mul(row, k.keys.dim)));
+      Value start = kind == DotKind::int8 ? b.splat(b.load(b.i32(), b.address(sums, b.i32(), row)))
+                                          : b.splatF32(0);
+      sum.append(arch.vectors, start);
+    }
+    auto update = [&](Value step, int64_t unroll, ValueRange state) {
+      SmallVector<Value> sum(state);
+      Value at = b.address(queries, unit, b.mul(step, lanes));
+      for (int64_t u = 0; u < unroll; ++u) {
+        SmallVector<Value> x;
+        for (int64_t j = 0; j < arch.vectors; ++j)
+          x.push_back(b.load(b.lanes(unit), b.address(at, unit, u * lanes + j * arch.width),
+                             arch.width * 4));
+        for (int64_t r = 0; r < rowCount; ++r) {
+          Value from = b.address(b.address(address[r], unit, step), unit, u);
+          Value element = b.splat(b.load(unit, from, inPlace && kind != DotKind::fma ? 1 : 4));
+          for (int64_t j = 0; j < arch.vectors; ++j) {
+            Value &s = sum[r * arch.vectors + j];
+            s = dotStep(b, kind, x[j], element, s);
+          }
+        }
+      }
+      return sum;
+    };
+    int64_t even = steps / kUnroll * kUnroll;
+    sum = b.loop(b.constI64(0), b.constI64(even), kUnroll, sum,
+                 [&](Value step, ValueRange state) { return update(step, kUnroll, state); });
+    if (even < steps)
+      sum = update(b.constI64(even), steps - even, sum);
+    Value to = b.address(scores, sumType, b.mul(first, lanes));
+    SmallVector<Value> next(state);
+    for (int64_t r = 0; r < rowCount; ++r)
+      for (int64_t j = 0; j < arch.vectors; ++j) {
+        Value s = sum[r * arch.vectors + j];
+        b.store(s, b.address(to, sumType, r * lanes + j * arch.width), arch.width * 4);
+        if (maximum)
+          next[j] = b.maxF(s, next[j]);
+      }
+    return next;
+  };
+  largest = b.loop(b.constI64(0), body.count, rowCount, largest, tile);
+  TileValue &value = tiles[op.getResult()];
+  value = TileValue();
+  value.kind = TileValue::Kind::scores;
+  value.vectors = largest;
+  value.integer = !floats;
+  return success();
+}
+
+// O[dim][lane] = O * alpha + V[key][dim] * P[key][lane] for one sub-tile.
+LogicalResult KernelLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
+  const TileValue o = tiles[op.getO()], v = tiles[op.getV()];
+  if (o.kind != TileValue::Kind::plane || v.kind != TileValue::Kind::keys)
+    return unsupported(*op, "operands are not values and outputs");
+  DotKind kind = outputDot(op);
+  Type unit = kind == DotKind::fma ? b.f32() : b.i32();
+  int64_t lanes = arch.lanes(), group = arch.rows, step = elementsPerStep(kind);
+  int64_t dim = llvm::alignTo(v.keys.dim, group), panelKeys = kernel.getBlockK() / step;
+  SmallVector<Value> alpha = lanesOf(b, op.getAlpha(), body.subTile);
+  Value outputs = planeAddress(b, o.plane, body.subTile);
+  Value panels = arenaAddress(b, valuePanelOffset(v.keys.dim));
+  Value probabilities = arenaAddress(b, kind == DotKind::fma ? scoresOffset : pairsOffset);
+  Value steps = body.full ? b.constI64(panelKeys) : b.roundUp(body.count, kUnroll * step);
+  if (!body.full && step > 1)
+    steps = arith::DivUIOp::create(b.builder, b.loc, steps, b.constI64(step));
+  b.loop(b.constI64(0), b.constI64(dim), group, [&](Value d) {
+    Value at = b.address(outputs, b.f32(), b.mul(d, lanes));
+    Value panel = b.address(panels, unit, b.mul(d, panelKeys));
+    SmallVector<Value> sum;
+    for (int64_t r = 0; r < group; ++r)
+      for (auto [j, x] : llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes))))
+        sum.push_back(b.mulF(x, alpha[j]));
+    sum = b.loop(b.constI64(0), steps, kUnroll, sum, [&](Value key, ValueRange state) {
+      SmallVector<Value> sum(state);
+      Value p = b.address(probabilities, unit, b.mul(key, lanes));
+      Value from = b.address(panel, unit, b.mul(key, group));
+      for (int64_t u = 0; u < kUnroll; ++u) {
+        SmallVector<Value> x;
+        for (int64_t j = 0; j < arch.vectors; ++j)
+          x.push_back(b.load(b.lanes(unit), b.address(p, unit, u * lanes + j * arch.width),
+                             arch.width * 4));
+        for (int64_t r = 0; r < group; ++r) {
+          Value element = b.splat(b.load(unit, b.address(from, unit, u * group + r), 4));
+          for (int64_t j = 0; j < arch.vectors; ++j) {
+            Value &s = sum[r * arch.vectors + j];
+            s = dotStep(b, kind, x[j], element, s);
+          }
+        }
+      }
+      return sum;
+    });
+    for (int64_t r = 0; r < group; ++r)
+      storeRow(b, ArrayRef<Value>(sum).slice(r * arch.vectors, arch.vectors),
+               b.address(at, b.f32(), r * lanes));
+  });
+  tiles[op.getResult()] = o;
+  return success();
+}

@@ -1,0 +1,154 @@
+// What is done once per block of keys: rows widened to f32 where the ISA cannot
+// multiply their type, values laid out in panels, key sums for unsigned dots.
+#include "compiler/target/cpu/KernelLowering.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+/// Key steps that dot_pv takes at a time; panels and probabilities are padded
+/// with zeros up to it.
+static int64_t paddedKeys(DotKind kind) { return 4 * elementsPerStep(kind); }
+
+// Rows past the end of a short block stay untouched: their addresses are those
+// of the last row.
+Value KernelLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
+  if (!body.full)
+    row = b.min(row, b.add(body.count, -1));
+  return b.address(rows.base, rows.element, b.mul(b.add(body.slot, row), rows.stride));
+}
+
+// Element `row` of a rank-1 tile of keys, as f32.
+Value KernelLowering::keyNumber(LaneBuilder &b, Value tile, const Body &body, Value row) {
+  const BindingRows &rows = keyBindings[tiles[tile].keys.binding];
+  return b.toF32(b.load(rows.element, keyRow(b, rows, body, row)));
+}
+
+int64_t KernelLowering::keyRowsOffset(int64_t dim) {
+  return reserveOnce("keys", kernel.getBlockK() * dim * 4);
+}
+
+int64_t KernelLowering::valuePanelOffset(int64_t dim) {
+  int64_t padded = llvm::alignTo(dim, arch.rows);
+  return reserveOnce("values", kernel.getBlockK() * padded * 4);
+}
+
+// K as f32 rows [key][dim], unless the dot reads it where it lies.
+void KernelLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const TileValue &k = tiles[op.getK()];
+  DotKind kind = scoreDot(op);
+  if (kind == DotKind::int8)
+    return sumKeys(b, op, body);
+  const BindingRows rows = keyBindings[k.keys.binding];
+  if (kind == DotKind::bf16 || (rows.element.isF32() && !k.keys.scale))
+    return;
+  int64_t dim = k.keys.dim, width = std::min<int64_t>(arch.width, llvm::bit_floor(uint64_t(dim)));
+  Value target = arenaAddress(b, keyRowsOffset(dim));
+  b.loop(b.constI64(0), body.count, 1, [&](Value row) {
+    Value from = keyRow(b, rows, body, row);
+    Value to = b.address(target, b.f32(), b.mul(row, dim));
+    Value scale = k.keys.scale ? keyNumber(b, k.keys.scale, body, row) : Value();
+    for (int64_t d = 0; d < dim; d += width) {
+      int64_t first = std::min(d, dim - width);
+      Value x = b.toF32(
+          b.load(VectorType::get(width, rows.element), b.address(from, rows.element, first)));
+      if (scale)
+        x = b.mulF(x, vector::BroadcastOp::create(b.builder, b.loc, x.getType(), scale));
+      b.store(x, b.address(to, b.f32(), first));
+    }
+  });
+}
+
+// V in panels of as many dims as the register tile has rows, so that dot_pv reads
+// memory in order, whatever the caller's stride:
+//
+//   panel 0: key 0 [d0 .. d7], key 1 [d0 .. d7], ...
+//   panel 1: key 0 [d8 .. d15], ...
+//
+// With bf16 dots an entry holds one dim of two neighbouring keys.
+void KernelLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
+  const TileValue &v = tiles[op.getV()];
+  const BindingRows rows = keyBindings[v.keys.binding];
+  DotKind kind = outputDot(op);
+  int64_t dim = v.keys.dim, group = arch.rows, step = elementsPerStep(kind);
+  int64_t panelKeys = kernel.getBlockK() / step;
+  Value target = arenaAddress(b, valuePanelOffset(dim));
+  auto vector = [&](Type element) { return VectorType::get(group, element); };
+  // `group` dims from d on; dims past the end are zero.
+  auto loadGroup = [&](Value from, int64_t d) -> Value {
+    if (d + group <= dim)
+      return b.load(vector(rows.element), b.address(from, rows.element, d));
+    Value x =
+        arith::ConstantOp::create(b.builder, b.loc, b.builder.getZeroAttr(vector(rows.element)));
+    for (int64_t i = d; i < dim; ++i)
+      x = vector::InsertOp::create(
+          b.builder, b.loc, b.load(rows.element, b.address(from, rows.element, i)), x, i - d);
+    return x;
+  };
+  auto bits = [&](Value x) -> Value {
+    Value half = arith::BitcastOp::create(b.builder, b.loc, vector(b.builder.getI16Type()), x);
+    return arith::ExtUIOp::create(b.builder, b.loc, vector(b.i32()), half);
+  };
+  Value zero = arith::ConstantOp::create(b.builder, b.loc, b.builder.getZeroAttr(vector(b.i32())));
+  Value sixteen = arith::ConstantOp::create(b.builder, b.loc,
+                                            DenseElementsAttr::get(vector(b.i32()), int32_t(16)));
+  b.loop(b.constI64(0), body.count, step, [&](Value row) {
+    Value from = keyRow(b, rows, body, row), next, hasNext;
+    if (kind == DotKind::bf16) {
+      next = keyRow(b, rows, body, b.add(row, 1));
+      hasNext = b.less(b.add(row, 1), body.count);
+    }
+    Value scale = v.keys.scale ? keyNumber(b, v.keys.scale, body, row) : Value();
+    Value index =
+        step == 1 ? row : Value(arith::DivUIOp::create(b.builder, b.loc, row, b.constI64(step)));
+    Value to = b.address(target, b.i32(), b.mul(index, group));
+    for (int64_t d = 0; d < dim; d += group) {
+      Value x = loadGroup(from, d);
+      if (kind == DotKind::bf16) {
+        Value high = b.select(hasNext, bits(loadGroup(next, d)), zero);
+        high = arith::ShLIOp::create(b.builder, b.loc, high, sixteen);
+        x = arith::OrIOp::create(b.builder, b.loc, bits(x), high);
+      } else {
+        x = b.toF32(x);
+        if (scale)
+          x = b.mulF(x, vector::BroadcastOp::create(b.builder, b.loc, x.getType(), scale));
+      }
+      b.store(x, b.address(to, b.i32(), d * panelKeys));
+    }
+  });
+  if (body.full)
+    return;
+  Value begin = b.roundUp(body.count, step), end = b.roundUp(body.count, paddedKeys(kind));
+  b.loop(begin, end, step, [&](Value row) {
+    Value index =
+        step == 1 ? row : Value(arith::DivUIOp::create(b.builder, b.loc, row, b.constI64(step)));
+    Value to = b.address(target, b.i32(), b.mul(index, group));
+    for (int64_t d = 0; d < dim; d += group)
+      b.store(zero, b.address(to, b.i32(), d * panelKeys));
+  });
+}
+
+// vpdpbusd multiplies q + 128 with k, so a score starts at -128 * (sum of k).
+void KernelLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const TileValue &k = tiles[op.getK()];
+  const BindingRows rows = keyBindings[k.keys.binding];
+  int64_t dim = k.keys.dim, width = arch.width;
+  Value target = arenaAddress(b, reserveOnce("key sums", kernel.getBlockK() * 4));
+  b.loop(b.constI64(0), body.count, 1, [&](Value row) {
+    Value from = keyRow(b, rows, body, row), sums = b.splatI32(0);
+    for (int64_t d = 0; d + width <= dim; d += width) {
+      Value x = b.load(b.lanes(b.i8()), b.address(from, b.i8(), d));
+      x = arith::ExtSIOp::create(b.builder, b.loc, b.lanes(b.i32()), x);
+      sums = arith::AddIOp::create(b.builder, b.loc, sums, x);
+    }
+    Value sum = vector::ReductionOp::create(b.builder, b.loc, vector::CombiningKind::ADD, sums);
+    for (int64_t d = dim / width * width; d < dim; ++d) {
+      Value x = b.load(b.i8(), b.address(from, b.i8(), d));
+      sum = b.add(sum, arith::ExtSIOp::create(b.builder, b.loc, b.i32(), x));
+    }
+    sum = b.mul(sum, b.constI32(-128));
+    b.store(sum, b.address(target, b.i32(), row));
+  });
+}
