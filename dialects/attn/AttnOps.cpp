@@ -209,7 +209,10 @@ LogicalResult CoordOp::verify() {
   AttentionOp attention = enclosingAttention(*this);
   if (!attention)
     return success();
+  // A name without a space is an axis that the spec derived from others.
   auto [spaceName, axisName] = getAxis().split('.');
+  if (axisName.empty())
+    return success();
   for (auto space : attention.getSpaces().getAsRange<SpaceAttr>())
     if (space.getName() == spaceName)
       for (AxisAttr axis : space.getAxes())

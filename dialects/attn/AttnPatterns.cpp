@@ -23,9 +23,14 @@ Truth CausalOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
 
 Value WindowOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
 Truth WindowOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
-  Interval distance = b.sub(operands[0], operands[1]);
-  return b.conjunction(b.compare(Predicate::sge, distance, b.constant(0)),
-                       b.compare(Predicate::slt, distance, operands[2]));
+  return b.compare(Predicate::slt, b.sub(operands[0], operands[1]), operands[2]);
+}
+
+Value BandOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
+Truth BandOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
+  Interval behind = b.sub(operands[0], operands[1]), ahead = b.sub(operands[1], operands[0]);
+  return b.conjunction(b.compare(Predicate::sle, behind, operands[2]),
+                       b.compare(Predicate::sle, ahead, operands[3]));
 }
 
 Value SinkOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
@@ -33,8 +38,13 @@ Truth SinkOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
   return b.compare(Predicate::slt, operands[0], operands[1]);
 }
 
-Value PrefixOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
-Truth PrefixOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
+Value SameOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
+Truth SameOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
+  return b.compare(Predicate::eq, operands[0], operands[1]);
+}
+
+Value PrefixLmOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
+Truth PrefixLmOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
   return b.disjunction(b.compare(Predicate::slt, operands[1], operands[2]),
                        b.compare(Predicate::sge, operands[0], operands[1]));
 }
@@ -59,12 +69,14 @@ Truth NeighborhoodOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands
   if (getStride() != 1) {
     Interval stride = b.constant(getStride());
     leader = b.add(b.mul(b.floorDiv(q, stride), stride), b.constant(getStride() / 2));
-    leader = b.min(leader, last);
   }
-  int64_t left = getSize() / 2, right = getSize() / 2 + getSize() % 2 - 1;
-  Interval centre = b.min(b.max(leader, b.constant(left)), b.sub(last, b.constant(right)));
+  leader = b.min(leader, last);
+  int64_t back = getSize() / 2, ahead = getSize() - 1 - back;
+  Interval centre = leader;
+  if (!getCut())
+    centre = b.min(b.max(leader, b.constant(back)), b.sub(last, b.constant(ahead)));
   Interval offset = b.sub(k, centre);
-  Truth inside = b.conjunction(b.compare(Predicate::sge, offset, b.constant(-left)),
-                               b.compare(Predicate::sle, offset, b.constant(right)));
+  Truth inside = b.conjunction(b.compare(Predicate::sge, offset, b.constant(-back)),
+                               b.compare(Predicate::sle, offset, b.constant(ahead)));
   return b.conjunction(sameGroup, inside);
 }

@@ -2,6 +2,7 @@
 #include "dialects/tile/TileDialect.h"
 
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace mlir::tile;
@@ -9,17 +10,410 @@ using namespace mlir::tile;
 #define GET_OP_CLASSES
 #include "dialects/tile/TileOps.cpp.inc"
 
-LogicalResult KernelOp::verify() { return success(); }
-LogicalResult LoadQueriesOp::verify() { return success(); }
-LogicalResult LoadKeysOp::verify() { return success(); }
-LogicalResult StoreQueriesOp::verify() { return success(); }
-LogicalResult ForKeysOp::verify() { return success(); }
-LogicalResult DotQKOp::verify() { return success(); }
-LogicalResult QuantizeOp::verify() { return success(); }
-LogicalResult DequantizeScoresOp::verify() { return success(); }
-LogicalResult DequantizeKeysOp::verify() { return success(); }
-LogicalResult ScoreOp::verify() { return success(); }
-LogicalResult MaskOp::verify() { return success(); }
-LogicalResult SoftmaxStepOp::verify() { return success(); }
-LogicalResult DotPVOp::verify() { return success(); }
-LogicalResult SoftmaxFinishOp::verify() { return success(); }
+//===-- Helpers ---------------------------------------------------------------===//
+
+static bool isFloat(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
+
+// The value is a tile of this shape and element type.
+static LogicalResult expectTile(Operation *op, StringRef what, Value value, ArrayRef<int64_t> shape,
+                                Type elementType) {
+  auto type = cast<TileType>(value.getType());
+  auto expected = TileType::get(op->getContext(), shape, elementType);
+  if (type == expected)
+    return success();
+  return op->emitOpError("has ") << what << " of " << type << "; must be " << expected;
+}
+
+// The value is a tile of rank 2 (rank 1 where `rank` says so).
+static LogicalResult expectRank(Operation *op, StringRef what, Value value, size_t rank) {
+  auto type = cast<TileType>(value.getType());
+  if (type.getShape().size() == rank)
+    return success();
+  return op->emitOpError("has ") << what << " of " << type << "; must have rank " << rank;
+}
+
+static int64_t extent(Value tile, unsigned dim) {
+  return cast<TileType>(tile.getType()).getShape()[dim];
+}
+static Type element(Value tile) { return cast<TileType>(tile.getType()).getElementType(); }
+
+// A region's block has these arguments, and ends by yielding `results`.
+static LogicalResult expectRegion(Operation *op, StringRef name, Region &region,
+                                  ArrayRef<Type> arguments, ArrayRef<Type> results) {
+  Block &block = region.front();
+  if (block.getArgumentTypes() != TypeRange(arguments)) {
+    auto diagnostic = op->emitOpError() << name << " region has arguments (";
+    llvm::interleaveComma(block.getArgumentTypes(), diagnostic);
+    diagnostic << "); must be (";
+    llvm::interleaveComma(arguments, diagnostic);
+    return diagnostic << ")";
+  }
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (!yield)
+    return op->emitOpError() << name << " region must end with tile.yield";
+  if (yield.getOperandTypes() != TypeRange(results)) {
+    auto diagnostic = op->emitOpError() << name << " region yields (";
+    llvm::interleaveComma(yield.getOperandTypes(), diagnostic);
+    diagnostic << "); must yield (";
+    llvm::interleaveComma(results, diagnostic);
+    return diagnostic << ")";
+  }
+  return success();
+}
+
+// Scalar regions are inlined op by op, so they hold no control flow and no tiles.
+static LogicalResult expectScalarOps(StringRef name, Region &region) {
+  for (Operation &op : region.front().without_terminator()) {
+    if (op.getNumRegions() != 0)
+      return op.emitOpError("has regions inside a ") << name
+                                                     << " region; scalar regions hold plain ops";
+    for (Type type : op.getResultTypes())
+      if (!type.isIntOrFloat())
+        return op.emitOpError("gives ") << type << " inside a " << name
+                                        << " region; scalar regions hold integers and floats";
+  }
+  return success();
+}
+
+// The binding `index` of the kernel around `op`; null with an error if there is
+// none. Ops outside a kernel (fragments) are not checked: `kernel` is null then.
+static BindingAttr bindingOf(Operation *op, KernelOp kernel, int64_t index) {
+  int64_t count = kernel.getBindings().size();
+  if (index >= 0 && index < count)
+    return cast<BindingAttr>(kernel.getBindings()[index]);
+  op->emitOpError("names binding ") << index << "; the kernel has " << count;
+  return {};
+}
+
+static LogicalResult wrongRole(Operation *op, BindingAttr binding, StringRef allowed) {
+  return op->emitOpError("names binding '")
+         << binding.getName() << "' of role " << stringifyRole(binding.getRole()) << "; must be "
+         << allowed;
+}
+
+//===-- Kernel --------------------------------------------------------------------===//
+
+static LogicalResult verifyBinding(KernelOp op, BindingAttr binding) {
+  Type type = binding.getElementType();
+  unsigned rank = binding.getRank();
+  auto wrong = [&](StringRef types, StringRef ranks) {
+    return op.emitOpError("has binding '")
+           << binding.getName() << "' of role " << stringifyRole(binding.getRole()) << " with type "
+           << type << " and rank " << rank << "; must be " << types << " of rank " << ranks;
+  };
+  switch (binding.getRole()) {
+  case Role::q:
+  case Role::o:
+    return isFloat(type) && rank == 4 ? success() : wrong("f32, f16 or bf16", "4");
+  case Role::k:
+  case Role::v:
+    return (isFloat(type) || type.isInteger(8)) && rank == 4 ? success()
+                                                             : wrong("f32, f16, bf16 or i8", "4");
+  case Role::lse:
+  case Role::k_scale:
+  case Role::v_scale:
+    return type.isF32() && rank == 3 ? success() : wrong("f32", "3");
+  case Role::table:
+    return (isFloat(type) || type.isInteger(32) || type.isInteger(8)) && rank >= 1 && rank <= 4
+               ? success()
+               : wrong("f32, f16, bf16, i32 or i8", "1 to 4");
+  case Role::input:
+    return isFloat(type) && rank <= 4 ? success() : wrong("f32, f16 or bf16", "at most 4");
+  }
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  for (auto [name, value] : {std::pair<StringRef, int64_t>{"block_q", getBlockQ()},
+                             {"block_k", getBlockK()},
+                             {"qk_dim", getQkDim()},
+                             {"v_dim", getVDim()}})
+    if (value <= 0)
+      return emitOpError("has ") << name << " " << value << "; must be positive";
+  if (getHeads() && getKvHeads() &&
+      (int64_t(*getKvHeads()) <= 0 || *getHeads() % *getKvHeads() != 0))
+    return emitOpError("has ") << *getHeads() << " heads, no multiple of its " << *getKvHeads()
+                               << " kv heads";
+
+  Role last = Role::q;
+  llvm::StringSet<> names;
+  BindingAttr byRole[9];
+  for (auto [index, binding] : llvm::enumerate(getBindings().getAsRange<BindingAttr>())) {
+    Role role = binding.getRole();
+    bool repeats = role == last && index != 0 && role < Role::table;
+    if (role < last || repeats || (index < 4 && role != static_cast<Role>(index)))
+      return emitOpError("has binding '")
+             << binding.getName() << "' of role " << stringifyRole(role) << " at " << index
+             << "; the order is q, k, v, o, lse, k_scale, v_scale, tables, inputs";
+    if (!names.insert(binding.getName()).second)
+      return emitOpError("has two bindings '") << binding.getName() << "'";
+    if (failed(verifyBinding(*this, binding)))
+      return failure();
+    byRole[static_cast<int>(role)] = binding;
+    last = role;
+  }
+  if (getBindings().size() < 4)
+    return emitOpError("has ") << getBindings().size() << " bindings; needs q, k, v and o";
+  for (auto [rows, scale] : {std::pair{Role::k, Role::k_scale}, {Role::v, Role::v_scale}}) {
+    bool quantized = byRole[static_cast<int>(rows)].getElementType().isInteger(8);
+    if (quantized != bool(byRole[static_cast<int>(scale)]))
+      return emitOpError("has ") << stringifyRole(rows) << " of "
+                                 << byRole[static_cast<int>(rows)].getElementType() << " and "
+                                 << (quantized ? "no " : "a ") << stringifyRole(scale)
+                                 << "; scales go with i8";
+  }
+  for (auto param : getParams().getAsRange<ParamAttr>()) {
+    if (!param.getType().isInteger(32) && !param.getType().isF32())
+      return emitOpError("has parameter '") << param.getName() << "' of type " << param.getType()
+                                            << "; must be i32 or f32";
+    if (param.getMinimum() > param.getMaximum())
+      return emitOpError("has parameter '") << param.getName() << "' with an empty range";
+  }
+  return success();
+}
+
+//===-- Loading and storing ---------------------------------------------------------===//
+
+LogicalResult LoadQueriesOp::verify() {
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (!kernel)
+    return success();
+  BindingAttr binding = bindingOf(*this, kernel, getBinding());
+  if (!binding)
+    return failure();
+  int64_t rows = kernel.getBlockQ();
+  Type type = binding.getElementType();
+  switch (binding.getRole()) {
+  case Role::q:
+    return expectTile(*this, "rows", getResult(), {rows, int64_t(kernel.getQkDim())}, type);
+  case Role::input:
+    if (cast<TileType>(getResult().getType()).getShape().size() == 1)
+      return expectTile(*this, "rows", getResult(), {rows}, type);
+    return expectTile(*this, "rows", getResult(), {rows, int64_t(kernel.getVDim())}, type);
+  default:
+    return wrongRole(*this, binding, "q or input");
+  }
+}
+
+LogicalResult LoadKeysOp::verify() {
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (!kernel)
+    return success();
+  BindingAttr binding = bindingOf(*this, kernel, getBinding());
+  if (!binding)
+    return failure();
+  int64_t columns = kernel.getBlockK();
+  Type type = binding.getElementType();
+  switch (binding.getRole()) {
+  case Role::k:
+    return expectTile(*this, "keys", getResult(), {columns, int64_t(kernel.getQkDim())}, type);
+  case Role::v:
+    return expectTile(*this, "values", getResult(), {columns, int64_t(kernel.getVDim())}, type);
+  case Role::k_scale:
+  case Role::v_scale:
+    return expectTile(*this, "scales", getResult(), {columns}, type);
+  default:
+    return wrongRole(*this, binding, "k, v, k_scale or v_scale");
+  }
+}
+
+LogicalResult StoreQueriesOp::verify() {
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (!kernel)
+    return success();
+  BindingAttr binding = bindingOf(*this, kernel, getBinding());
+  if (!binding)
+    return failure();
+  int64_t rows = kernel.getBlockQ();
+  Type f32 = Float32Type::get(getContext());
+  switch (binding.getRole()) {
+  case Role::o:
+    return expectTile(*this, "rows", getValue(), {rows, int64_t(kernel.getVDim())}, f32);
+  case Role::lse:
+    return expectTile(*this, "rows", getValue(), {rows}, f32);
+  default:
+    return wrongRole(*this, binding, "o or lse");
+  }
+}
+
+//===-- Walking the keys ----------------------------------------------------------------===//
+
+LogicalResult ForKeysOp::verify() {
+  if (getInits().getTypes() != getResultTypes())
+    return emitOpError("has results of other types than its initial values");
+  Builder b(getContext());
+  SmallVector<Type> positions(6, b.getI32Type()), truths(2, b.getI1Type());
+  SmallVector<Type> state(getInits().getTypes()), arguments{KeysType::get(getContext())};
+  llvm::append_range(arguments, state);
+  if (failed(expectRegion(*this, "classify", getClassify(), positions, truths)) ||
+      failed(expectScalarOps("classify", getClassify())) ||
+      failed(expectRegion(*this, "full", getFull(), arguments, state)) ||
+      failed(expectRegion(*this, "partial", getPartial(), arguments, state)))
+    return failure();
+  return success();
+}
+
+//===-- Arithmetic on tiles --------------------------------------------------------------===//
+
+LogicalResult DotQKOp::verify() {
+  if (failed(expectRank(*this, "queries", getQ(), 2)) ||
+      failed(expectRank(*this, "keys", getK(), 2)))
+    return failure();
+  if (extent(getQ(), 1) != extent(getK(), 1))
+    return emitOpError("has query head dim ") << extent(getQ(), 1) << " and key head dim "
+                                              << extent(getK(), 1) << "; must agree";
+  Type type = element(getQ());
+  if (type != element(getK()) || !(isFloat(type) || type.isInteger(8)))
+    return emitOpError("multiplies ") << type << " with " << element(getK())
+                                      << "; must both be f32, f16, bf16 or i8";
+  Builder b(getContext());
+  return expectTile(*this, "scores", getResult(), {extent(getQ(), 0), extent(getK(), 0)},
+                    type.isInteger(8) ? Type(b.getI32Type()) : b.getF32Type());
+}
+
+LogicalResult QuantizeOp::verify() {
+  if (failed(expectRank(*this, "rows", getX(), 2)))
+    return failure();
+  if (!isFloat(element(getX())))
+    return emitOpError("quantises ") << element(getX()) << "; must be f32, f16 or bf16";
+  Builder b(getContext());
+  if (failed(expectTile(*this, "result", getResult(), {extent(getX(), 0), extent(getX(), 1)},
+                        b.getI8Type())))
+    return failure();
+  return expectTile(*this, "scale", getScale(), {extent(getX(), 0)}, b.getF32Type());
+}
+
+LogicalResult DequantizeScoresOp::verify() {
+  if (failed(expectRank(*this, "scores", getS(), 2)))
+    return failure();
+  Builder b(getContext());
+  int64_t rows = extent(getS(), 0), columns = extent(getS(), 1);
+  if (failed(expectTile(*this, "scores", getS(), {rows, columns}, b.getI32Type())) ||
+      failed(expectTile(*this, "row scale", getRowScale(), {rows}, b.getF32Type())) ||
+      failed(expectTile(*this, "key scale", getKeyScale(), {columns}, b.getF32Type())))
+    return failure();
+  return expectTile(*this, "result", getResult(), {rows, columns}, b.getF32Type());
+}
+
+LogicalResult DequantizeKeysOp::verify() {
+  if (failed(expectRank(*this, "rows", getX(), 2)))
+    return failure();
+  Builder b(getContext());
+  int64_t rows = extent(getX(), 0), dim = extent(getX(), 1);
+  if (failed(expectTile(*this, "rows", getX(), {rows, dim}, b.getI8Type())) ||
+      failed(expectTile(*this, "scale", getScale(), {rows}, b.getF32Type())))
+    return failure();
+  if (!isFloat(element(getResult())))
+    return emitOpError("gives ") << element(getResult()) << "; must be f32, f16 or bf16";
+  return expectTile(*this, "result", getResult(), {rows, dim}, element(getResult()));
+}
+
+static LogicalResult expectScores(Operation *op, Value scores) {
+  if (failed(expectRank(op, "scores", scores, 2)))
+    return failure();
+  return expectTile(op, "scores", scores, {extent(scores, 0), extent(scores, 1)},
+                    Float32Type::get(op->getContext()));
+}
+
+LogicalResult ScoreOp::verify() {
+  Builder b(getContext());
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  if (failed(expectScores(*this, getS())) ||
+      failed(expectRegion(*this, "score", getBody(), {f32, i32, i32, i32, i32}, {f32})))
+    return failure();
+  return expectScalarOps("score", getBody());
+}
+
+LogicalResult MaskOp::verify() {
+  Builder b(getContext());
+  Type i32 = b.getI32Type();
+  if (failed(expectScores(*this, getS())) ||
+      failed(expectRegion(*this, "mask", getBody(), {i32, i32, i32, i32}, {b.getI1Type()})))
+    return failure();
+  return expectScalarOps("mask", getBody());
+}
+
+//===-- Online softmax ----------------------------------------------------------------------===//
+
+LogicalResult SoftmaxInitOp::verify() {
+  Type f32 = Float32Type::get(getContext());
+  if (failed(expectRank(*this, "output", getOut(), 2)))
+    return failure();
+  int64_t rows = extent(getOut(), 0);
+  if (failed(expectTile(*this, "maximum", getMax(), {rows}, f32)) ||
+      failed(expectTile(*this, "sum", getSum(), {rows}, f32)))
+    return failure();
+  return expectTile(*this, "output", getOut(), {rows, extent(getOut(), 1)}, f32);
+}
+
+LogicalResult SoftmaxStepOp::verify() {
+  if (failed(expectScores(*this, getS())))
+    return failure();
+  return expectTile(*this, "maximum", getMax(), {extent(getS(), 0)},
+                    Float32Type::get(getContext()));
+}
+
+LogicalResult DotPVOp::verify() {
+  if (failed(expectScores(*this, getP())) || failed(expectRank(*this, "values", getV(), 2)))
+    return failure();
+  Type f32 = Float32Type::get(getContext());
+  int64_t rows = extent(getP(), 0), columns = extent(getP(), 1), dim = extent(getV(), 1);
+  if (!isFloat(element(getV())))
+    return emitOpError("has values of ") << element(getV())
+                                         << "; must be f32, f16 or bf16 (dequantise i8 first)";
+  if (failed(expectTile(*this, "values", getV(), {columns, dim}, element(getV()))) ||
+      failed(expectTile(*this, "output", getO(), {rows, dim}, f32)) ||
+      failed(expectTile(*this, "rescale", getAlpha(), {rows}, f32)))
+    return failure();
+  return expectTile(*this, "result", getResult(), {rows, dim}, f32);
+}
+
+LogicalResult SoftmaxFinishOp::verify() {
+  Type f32 = Float32Type::get(getContext());
+  if (failed(expectRank(*this, "output", getO(), 2)))
+    return failure();
+  int64_t rows = extent(getO(), 0);
+  if (failed(expectTile(*this, "maximum", getMax(), {rows}, f32)))
+    return failure();
+  return expectTile(*this, "output", getO(), {rows, extent(getO(), 1)}, f32);
+}
+
+//===-- Scalars --------------------------------------------------------------------------------===//
+
+LogicalResult ParamOp::verify() {
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (!kernel)
+    return success();
+  int64_t count = kernel.getParams().size(), index = getIndex();
+  if (index < 0 || index >= count)
+    return emitOpError("reads parameter ") << index << "; the kernel has " << count;
+  Type type = cast<ParamAttr>(kernel.getParams()[index]).getType();
+  if (type != getType())
+    return emitOpError("reads parameter ") << index << " as " << getType() << "; it is " << type;
+  return success();
+}
+
+LogicalResult IndexOp::verify() {
+  if (getWhich() > 4)
+    return emitOpError("asks for item ")
+           << getWhich() << "; must be 0 (head), 1 (batch), 2 (layer), 3 (heads) or 4 (kv heads)";
+  return success();
+}
+
+LogicalResult TableLoadOp::verify() {
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (!kernel)
+    return success();
+  BindingAttr binding = bindingOf(*this, kernel, getBinding());
+  if (!binding)
+    return failure();
+  if (binding.getRole() != Role::table)
+    return wrongRole(*this, binding, "table");
+  if (binding.getRank() != getIndices().size())
+    return emitOpError("reads table '") << binding.getName() << "' with " << getIndices().size()
+                                        << " indices; it has rank " << binding.getRank();
+  if (isFloat(binding.getElementType()) != getType().isF32())
+    return emitOpError("reads table '") << binding.getName() << "' of " << binding.getElementType()
+                                        << " as " << getType();
+  return success();
+}

@@ -14,7 +14,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, N
   let summary = "Define the program that computes one work item";
   let description = [{
     A work item is (batch, head, query tile of block_q rows). `bindings` and
-    `params` are the kernel ABI in order; see runtime/bundle/kernel_abi.h.
+    `params` are the kernel ABI in order; see runtime/bundle/kernel_abi.h. `heads`
+    and `kv_heads` are what the kernel was made for; absent: any number.
 
     Dense attention, float32:
 
@@ -47,11 +48,13 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, N
   let arguments = (ins SymbolNameAttr:$sym_name,
                        TypedArrayAttrBase<Tile_BindingAttr, "kernel bindings">:$bindings,
                        TypedArrayAttrBase<Tile_ParamAttr, "kernel parameters">:$params,
-                       I64Attr:$block_q, I64Attr:$block_k, I64Attr:$qk_dim, I64Attr:$v_dim);
+                       I64Attr:$block_q, I64Attr:$block_k, I64Attr:$qk_dim, I64Attr:$v_dim,
+                       OptionalAttr<I64Attr>:$heads, OptionalAttr<I64Attr>:$kv_heads);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `bindings` $bindings `params` $params `block_q` $block_q `block_k` $block_k
-    `qk_dim` $qk_dim `v_dim` $v_dim attr-dict-with-keyword $body
+    `qk_dim` $qk_dim `v_dim` $v_dim (`heads` $heads^)? (`kv_heads` $kv_heads^)?
+    attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
 }
@@ -219,6 +222,7 @@ def Tile_SoftmaxInitOp : Tile_Op<"softmax_init", [Pure]> {
   let summary = "Start an online softmax: maximum -1e20, sum 0, output 0";
   let results = (outs Tile_Tile:$max, Tile_Tile:$sum, Tile_Tile:$out);
   let assemblyFormat = "attr-dict `:` type($max) `,` type($sum) `,` type($out)";
+  let hasVerifier = 1;
 }
 
 def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["s", "p"]>,
@@ -270,14 +274,19 @@ def Tile_ParamOp : Tile_Op<"param_value", [Pure]> {
   let arguments = (ins I64Attr:$index);
   let results = (outs AnyTypeOf<[I32, F32]>:$result);
   let assemblyFormat = "$index attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Tile_IndexOp : Tile_Op<"item", [Pure]> {
   let summary = "Give the head, batch entry or layer of this work item";
-  let description = [{ `which` is 0 for the head, 1 for the batch entry, 2 for the layer. }];
+  let description = [{
+    `which` is 0 for the head, 1 for the batch entry, 2 for the layer, 3 for the
+    call's number of heads and 4 for its number of KV heads.
+  }];
   let arguments = (ins I64Attr:$which);
   let results = (outs I32:$result);
   let assemblyFormat = "$which attr-dict";
+  let hasVerifier = 1;
 }
 
 def Tile_TableLoadOp : Tile_Op<"table_load", [Pure]> {
@@ -289,6 +298,7 @@ def Tile_TableLoadOp : Tile_Op<"table_load", [Pure]> {
   let arguments = (ins I64Attr:$binding, Variadic<I32>:$indices);
   let results = (outs AnyTypeOf<[I32, F32]>:$result);
   let assemblyFormat = "$binding `[` $indices `]` attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 #endif
