@@ -1,5 +1,7 @@
 // mlir-opt with the attn and tile dialects and our passes: reads IR as text,
 // leaves IR as text.
+#include "compiler/conversion/Passes.h"
+#include "dialects/attn/AttnDialect.h"
 #include "dialects/tile/TileDialect.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -10,9 +12,10 @@
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
-  registry.insert<mlir::tile::TileDialect>();
+  registry.insert<mlir::attn::AttnDialect, mlir::tile::TileDialect>();
   mlir::registerTransformsPasses();
   mlir::registerConversionPasses();
+  mlir::attn::registerAttnConversionPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "attention kernel optimizer\n", registry));
 }
