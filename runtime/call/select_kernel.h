@@ -15,11 +15,11 @@ namespace attn {
 
 // What an entry must fulfil. Zero and empty mean "any".
 struct KernelQuery {
-  std::string_view name;    // empty: the bundle's only kernel
-  std::string_view variant; // "f32", "bf16", "int8": forced
+  std::string_view name = {};    // empty: the bundle's only kernel
+  std::string_view variant = {}; // "f32", "bf16", "int8": forced
   uint32_t qk_dim = 0, v_dim = 0, heads = 0, kv_heads = 0;
   // Element types that the caller's tensors have, by role.
-  std::vector<std::pair<BindingRole, ElementType>> types;
+  std::vector<std::pair<BindingRole, ElementType>> types = {};
 };
 
 struct KernelChoice {

@@ -153,7 +153,7 @@ struct DeviceOptions {
                            // calls fail. Also set by ATTN_VULKAN_VALIDATION=1.
   // cpu: features to pretend, among those present, e.g. "avx2" (kernels for
   // lesser machines can be tested); empty: all present. Also ATTN_CPU_FEATURES.
-  std::string cpu_features;
+  std::string cpu_features = {};
 };
 
 // Opens "cpu", "vulkan[:index]" or "cuda[:index]". Never another device than

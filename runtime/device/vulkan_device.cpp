@@ -338,10 +338,11 @@ Result<std::unique_ptr<Kernel>> VulkanDevice::load(const KernelInfo &info,
   if (Status status = accepts(info, image); !status.ok())
     return status.at(concat("kernel ", info.name, " ", info.variant));
   auto kernel = std::make_unique<VulkanKernel>(*this, info, table_, device_);
-  ATTN_RETURN_IF_ERROR(kernel->pipeline.create(info, image, cache_));
+  Status status = kernel->pipeline.create(info, image, cache_);
+  if (validation_ && !instance_->validation_status().ok())
+    return instance_->validation_status();
+  ATTN_RETURN_IF_ERROR(status);
   ++stats_.driver_compiled;
-  if (validation_)
-    ATTN_RETURN_IF_ERROR(instance_->validation_status());
   return std::unique_ptr<Kernel>(std::move(kernel));
 }
 

@@ -6,6 +6,24 @@
 
 namespace attn {
 
+// Drivers crash on an entry point that is not there, so it is looked for first:
+// the module's instructions are walked up to the entry points.
+static bool has_entry_point(std::span<const uint32_t> code, const std::string &name) {
+  constexpr uint32_t op_entry_point = 15, op_function = 54, model_compute = 5;
+  for (size_t at = 5; at < code.size();) {
+    uint32_t length = code[at] >> 16, opcode = code[at] & 0xffff;
+    if (length == 0 || length > code.size() - at || opcode == op_function)
+      return false;
+    if (opcode == op_entry_point && length > 3 && code[at + 1] == model_compute) {
+      const char *text = reinterpret_cast<const char *>(&code[at + 3]);
+      if (std::string_view(text, strnlen(text, 4 * (length - 3))) == name)
+        return true;
+    }
+    at += length;
+  }
+  return false;
+}
+
 Status VulkanPipeline::create(const KernelInfo &info, std::span<const std::byte> spirv,
                               VkPipelineCache cache) {
   if (spirv.size() < 20 || spirv.size() % 4)
@@ -15,6 +33,9 @@ Status VulkanPipeline::create(const KernelInfo &info, std::span<const std::byte>
   std::memcpy(code.data(), spirv.data(), spirv.size());
   if (code[0] != 0x07230203)
     return Status::invalid_input("kernel ", info.name, ": its image is no SPIR-V module");
+  if (!has_entry_point(code, info.symbol))
+    return Status::invalid_input("kernel ", info.name, ": its image has no entry point ",
+                                 info.symbol);
 
   uint32_t count = static_cast<uint32_t>(info.bindings.size());
   std::vector<VkDescriptorSetLayoutBinding> slots(count + 1);

@@ -35,7 +35,7 @@ protected:
   std::unique_ptr<Device> device_;
   std::unique_ptr<Kernel> kernel_;
   std::unique_ptr<Buffer> q_, k_, v_, o_, lse_;
-  std::vector<NamedValue> params_ = {{"window", 3}};
+  std::vector<NamedValue> params_ = {{"size", 3}};
   AttentionArgs args_;
   AttentionCall call_;
 };
@@ -74,8 +74,8 @@ TEST_F(Call, WritesTheWordsOfTheAbi) {
 
 TEST_F(Call, RefusesWhatAKernelWouldTrust) {
   std::vector<Segment> bad_slot = {{5, 3, 0}}, negative = {{-1, 2, 0}}, wrap = {{0, 2, INT32_MAX}};
-  std::vector<NamedValue> low = {{"window", 0}}, fraction = {{"window", 2.5}},
-                          nan = {{"window", NAN}}, unknown = {{"window", 3}, {"w", 1}};
+  std::vector<NamedValue> low = {{"size", 0}}, fraction = {{"size", 2.5}}, nan = {{"size", NAN}},
+                          unknown = {{"size", 3}, {"w", 1}};
   std::vector<NamedTensor> table = {{"t", args_.q}};
   const struct {
     const char *says;

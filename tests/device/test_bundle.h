@@ -25,30 +25,31 @@ inline KernelInfo reference_kernel_info(const char *name, const char *symbol) {
   return kernel;
 }
 
-// Kernels dense, causal, window (parameter "window") and, under the name and
+// Kernels dense, causal, window (parameter "size") and, under the name and
 // spec of causal but as variant "wrong", one that admits one key too many.
 inline Result<BundleWriter> reference_bundle(const std::string &shared_object) {
   ATTN_ASSIGN_OR_RETURN(MappedFile image, MappedFile::open(shared_object));
   BundleWriter writer;
   uint32_t index = writer.add_image(TargetKind::cpu, image.bytes());
   auto add = [&](KernelInfo kernel, const char *mask, const char *params) {
-    std::string source =
-        concat("attention ", kernel.name, " {\n  axis  p = pos\n", params,
-               "  query p\n  keys  p\n  heads any dim 16\n  mask  ", mask, "\n  lse\n}\n");
+    std::string source = concat("attention ", kernel.name, " {\n", params,
+                                "  space tok(i: stream)\n  query tok\n  keys  tok\n"
+                                "  heads any dim 16\n  mask  ",
+                                mask, "\n  emit  lse\n}\n");
     kernel.spec = writer.add_spec(kernel.name + ".attn", source);
     kernel.image = index;
     writer.add_kernel(kernel);
   };
   KernelInfo window = reference_kernel_info("window", "reference_window");
-  window.params = {{"window", ElementType::i32, 1, 1000}};
+  window.params = {{"size", ElementType::i32, 1, 1000}};
   KernelInfo wrong = reference_kernel_info("causal", "reference_off_by_one");
   wrong.variant = "wrong";
   add(reference_kernel_info("dense", "reference_dense"), "all", "");
   KernelInfo causal = reference_kernel_info("causal", "reference_causal");
   causal.priority = 1;
-  add(causal, "k <= q", "");
-  add(wrong, "k <= q", "");
-  add(window, "k <= q and q - k < window", "  param window: int in 1..1000\n");
+  add(causal, "causal(i)", "");
+  add(wrong, "causal(i)", "");
+  add(window, "causal(i) and window(i, size)", "  param size in 1..1000\n");
   return writer;
 }
 

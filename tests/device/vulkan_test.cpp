@@ -4,6 +4,8 @@
 #include "runtime/base/mapped_file.h"
 #include "runtime/device/device.h"
 
+#include <algorithm>
+#include <cstring>
 #include <gtest/gtest.h>
 
 using namespace attn;
@@ -115,9 +117,19 @@ TEST_F(Vulkan, RefusesImagesThatAreNoSpirv) {
   EXPECT_NE(device_->load(info_, text).status().message().find("no SPIR-V"), std::string::npos);
 }
 
-TEST_F(Vulkan, ValidationMessagesMakeCallsFail) {
+TEST_F(Vulkan, RefusesAMissingEntryPoint) {
   info_.symbol = "no_such_entry";
-  Result<std::unique_ptr<Kernel>> kernel = device_->load(info_, image_.bytes());
-  ASSERT_FALSE(kernel.ok());
+  EXPECT_EQ(device_->load(info_, image_.bytes()).status().code(), StatusCode::invalid_input);
+}
+
+// A module whose workgroup is larger than the device allows.
+TEST_F(Vulkan, ValidationMessagesMakeCallsFail) {
+  std::vector<uint32_t> code(image_.bytes().size() / 4);
+  std::memcpy(code.data(), image_.bytes().data(), 4 * code.size());
+  constexpr uint32_t execution_mode = 6 << 16 | 16; // OpExecutionMode, LocalSize x y z
+  auto mode = std::find(code.begin(), code.end(), execution_mode);
+  ASSERT_NE(mode, code.end());
+  mode[3] = mode[4] = 512;
+  EXPECT_FALSE(device_->load(info_, std::as_bytes(std::span(code))).ok());
   EXPECT_NE(device_->synchronise().message().find("validation"), std::string::npos);
 }
