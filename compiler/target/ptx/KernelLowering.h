@@ -40,6 +40,24 @@ struct TileValue {
   }
 };
 
+class KernelLowering;
+
+/// Addresses of chunks of one shared tile, for lanes that each name a row and a
+/// first chunk of 0 or 1. Even steps to other chunks are an exclusive or within
+/// the swizzle and a constant beyond it, so few registers hold all addresses.
+class ChunkAddress {
+public:
+  /// `row` decides the swizzle; `rowAbove` (a multiple of 8 rows) is added to it.
+  ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row,
+               Value chunk, Value rowAbove = {});
+  /// The pointer to `chunk` (even) chunks further, `row` (a multiple of 8) rows below.
+  Value at(PtxBuilder &p, int64_t chunk, int64_t row);
+
+private:
+  SharedLayout layout;
+  SmallVector<Value> variants;
+};
+
 class KernelLowering {
 public:
   KernelLowering(tile::KernelOp kernel, const PtxSchedule &schedule)
@@ -49,6 +67,7 @@ public:
   LogicalResult lower(StringRef symbol, LLVM::GlobalOp sharedMemory);
 
 private:
+  friend class ChunkAddress;
   /// One binding as the prologue prepared it.
   struct Buffer {
     Value pointer;    ///< as passed
@@ -112,8 +131,8 @@ private:
   LogicalResult lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepOp op);
   LogicalResult lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinishOp op);
   Value queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half);
-  /// Column of register `r` of column tile `tile`, within the block of keys.
-  Value keyColumn(PtxBuilder &p, int64_t tile, int64_t r);
+  /// Column of a lane's register 0 within each column tile.
+  Value laneColumn(PtxBuilder &p);
 
   // LowerWalk.cpp
   LogicalResult lowerForKeys(PtxBuilder &p, tile::ForKeysOp op);

@@ -77,7 +77,7 @@ LogicalResult KernelLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
 
   Value key = p.add(p.andI(lane, 7), p.shl(p.shrU(lane, 4), 3));
   Value second = p.andI(p.shrU(lane, 3), 1);
-  Value rowAddress = p.add(k.base, p.mul(key, k.layout.rowBytes()));
+  ChunkAddress address(p, *this, k, key, second);
   int64_t steps = k.layout.chunks / 2;
   for (int64_t step = 0; step < steps; ++step) {
     SmallVector<SmallVector<Value>> a;
@@ -90,11 +90,8 @@ LogicalResult KernelLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
       if (*kind == MmaKind::tf32)
         aSplit.push_back(splitTf32(p, a.back()));
     }
-    // Key rows 8 j + r swizzle like row r: one address serves all column tiles.
-    Value address = p.add(rowAddress, swizzledBytes(p, k.layout, key, p.add(second, step * 2)));
     for (int64_t j = 0; j < scores.columns; j += 2) {
-      SmallVector<Value> b =
-          p.ldmatrix(sharedAt(p, p.add(address, j * 8 * k.layout.rowBytes())), false);
+      SmallVector<Value> b = p.ldmatrix(address.at(p, step * 2, j * 8), /*transposed=*/false);
       for (int64_t side = 0; side < 2; ++side) {
         ArrayRef<Value> pair = ArrayRef(b).slice(side * 2, 2);
         SplitOperand bSplit;
@@ -148,11 +145,7 @@ LogicalResult KernelLowering::lowerDotPV(PtxBuilder &p, tile::DotPVOp op) {
 // the matrices are (keys 0-7, first chunk), (keys 8-15, first), and both of the second.
 void KernelLowering::multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &probabilities,
                                   const TileValue &v, MmaKind kind) {
-  Value key = p.andI(lane, 15), second = p.shrU(lane, 4);
-  Value rowAddress = p.add(v.base, p.mul(key, v.layout.rowBytes()));
-  SmallVector<Value> addresses; // of chunk pairs; every 16 keys swizzle alike
-  for (int64_t j = 0; j < out.columns; j += 2)
-    addresses.push_back(p.add(rowAddress, swizzledBytes(p, v.layout, key, p.add(second, j))));
+  ChunkAddress address(p, *this, v, p.andI(lane, 15), p.shrU(lane, 4));
   for (int64_t step = 0; step < s.blockK / 16; ++step) {
     SmallVector<SmallVector<Value>> a(s.rowTiles);
     for (int64_t m = 0; m < s.rowTiles; ++m)
@@ -161,8 +154,7 @@ void KernelLowering::multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &prob
           a[m].push_back(p.pack2(probabilities.at(m, step * 2 + side, half * 2),
                                  probabilities.at(m, step * 2 + side, half * 2 + 1), v.element));
     for (int64_t j = 0; j < out.columns; j += 2) {
-      Value address = p.add(addresses[j / 2], step * 16 * v.layout.rowBytes());
-      SmallVector<Value> b = p.ldmatrix(sharedAt(p, address), /*transposed=*/true);
+      SmallVector<Value> b = p.ldmatrix(address.at(p, j, step * 16), /*transposed=*/true);
       for (int64_t side = 0; side < 2; ++side)
         for (int64_t m = 0; m < s.rowTiles; ++m)
           assign(out, m, j + side,
@@ -175,7 +167,11 @@ void KernelLowering::multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &prob
 // key 2t and k index t + 4 means key 2t + 1: the order of a sum is free.
 void KernelLowering::multiplySingle(PtxBuilder &p, TileValue &out, TileValue &probabilities,
                                     const TileValue &v) {
-  Value group = p.shrU(lane, 2), t = p.andI(lane, 3);
+  Value group = p.shrU(lane, 2), key = p.shl(p.andI(lane, 3), 1);
+  Value inChunk = p.shl(p.andI(group, 3), 2);
+  ChunkAddress addresses[2] = {
+      ChunkAddress(p, *this, v, key, p.shrU(group, 2)),
+      ChunkAddress(p, *this, v, p.add(key, 1), p.shrU(group, 2))};
   for (int64_t step = 0; step < s.blockK / 8; ++step) {
     SmallVector<SplitOperand> a;
     for (int64_t m = 0; m < s.rowTiles; ++m) {
@@ -187,12 +183,8 @@ void KernelLowering::multiplySingle(PtxBuilder &p, TileValue &out, TileValue &pr
     for (int64_t j = 0; j < out.columns; ++j) {
       SmallVector<Value> b;
       for (int64_t side = 0; side < 2; ++side) {
-        Value key = p.add(p.shl(t, 1), step * 8 + side);
-        Value chunk = p.add(p.shrU(group, 2), j * 2);
-        Value address = p.add(p.add(v.base, p.mul(key, v.layout.rowBytes())),
-                              swizzledBytes(p, v.layout, key, chunk));
-        address = p.add(address, p.shl(p.andI(group, 3), 2));
-        b.push_back(p.load(sharedAt(p, address), p.getI32Type(), 4));
+        Value address = p.offset(addresses[side].at(p, j * 2, step * 8), inChunk);
+        b.push_back(p.load(address, p.getI32Type(), 4));
       }
       SplitOperand bSplit = splitTf32(p, b);
       for (int64_t m = 0; m < s.rowTiles; ++m)

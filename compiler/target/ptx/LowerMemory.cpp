@@ -29,43 +29,71 @@ Value KernelLowering::swizzledBytes(PtxBuilder &p, const SharedLayout &layout, V
   return p.shl(p.xorI(chunk, f), 4);
 }
 
+ChunkAddress::ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row,
+                           Value chunk, Value rowAbove)
+    : layout(tile.layout) {
+  Value rows = rowAbove ? p.add(rowAbove, row) : row;
+  Value bytes = p.add(p.add(tile.base, p.mul(rows, layout.rowBytes())),
+                      kernel.swizzledBytes(p, layout, row, chunk));
+  variants.assign((layout.swizzleMask() + 1) / 2, Value());
+  variants[0] = kernel.sharedAt(p, bytes);
+}
+
+Value ChunkAddress::at(PtxBuilder &p, int64_t chunk, int64_t row) {
+  int64_t low = chunk & layout.swizzleMask(), high = chunk - low;
+  Value &variant = variants[low / 2];
+  if (!variant) {
+    Value address = LLVM::PtrToIntOp::create(p, p.loc, p.getI32Type(), variants[0]);
+    variant = LLVM::IntToPtrOp::create(p, p.loc, p.ptr(3), p.xorI(address, low * 16));
+  }
+  return p.offset(variant, p.i32(high * 16 + row * layout.rowBytes()));
+}
+
 //===-- Copies to shared memory ----------------------------------------------===//
 
+// Thread i copies chunk i mod chunks of row i div chunks, then goes on `step` rows
+// below, so that every address is the one before plus something uniform.
 void KernelLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedLayout &layout,
                               Value base, const CopyRange &range) {
-  int64_t total = layout.rows * layout.chunks, threads = s.threads();
+  int64_t step = s.threads() / layout.chunks;
+  auto copyChunks = [&](PtxBuilder &p) {
+    Value row = p.divU(thread, layout.chunks), chunk = p.remU(thread, layout.chunks);
+    Value token = p.wide(p.add(range.first, row));
+    Value source =
+        p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
+    source = p.offset(source, p.wide(p.shl(chunk, 4)));
+    Value stepBytes = arith::MulIOp::create(p, p.loc, buffer.tokenBytes, p.i64(step));
+    Value rowTarget = p.add(base, p.mul(row, layout.rowBytes()));
+    Value used = layout.padded() ? p.lessS(chunk, p.i32(layout.usedChunks())) : Value();
+    Value remaining = range.count ? p.sub(range.count, row) : Value();
+    DenseMap<int64_t, Value> targets; // by what the swizzle sees of the row
+    for (int64_t start = 0; start < layout.rows; start += step) {
+      Value &target = targets[start % 8];
+      if (!target)
+        target = sharedAt(p, p.add(rowTarget, swizzledBytes(p, layout, p.add(row, start % 8), chunk)));
+      Value valid = used;
+      if (remaining) {
+        Value exists = p.lessS(p.i32(start), remaining);
+        valid = valid ? p.andI(valid, exists) : exists;
+      }
+      Value bytes = valid ? p.select(valid, p.i32(16), p.i32(0)) : Value();
+      auto copy = [&](PtxBuilder &p) {
+        p.copyAsync(p.offset(target, p.i32(start * layout.rowBytes())), source, 16, bytes);
+      };
+      if (start + step <= layout.rows)
+        copy(p);
+      else
+        ifThen(p, p.lessS(row, p.i32(layout.rows - start)), copy);
+      source = p.offset(source, stepBytes);
+    }
+  };
   ifThen(
       p, buffer.vectorized,
       [&](PtxBuilder &p) {
-        for (int64_t start = 0; start < total; start += threads) {
-          Value index = p.add(thread, start);
-          Value row = p.divU(index, layout.chunks), chunk = p.remU(index, layout.chunks);
-          if (threads % layout.chunks == 0) { // the chunk is the same in every round
-            chunk = p.remU(thread, layout.chunks);
-            row = p.add(p.divU(thread, layout.chunks), start / layout.chunks);
-          }
-          auto copy = [&](PtxBuilder &p) {
-            Value valid;
-            if (range.count)
-              valid = p.lessS(row, range.count);
-            if (layout.padded()) {
-              Value used = p.lessS(chunk, p.i32(layout.usedChunks()));
-              valid = valid ? p.andI(valid, used) : used;
-            }
-            Value bytes = valid ? p.select(valid, p.i32(16), p.i32(0)) : Value();
-            Value token = p.wide(p.add(range.first, row));
-            Value source = p.offset(buffer.base,
-                                    arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
-            source = p.offset(source, p.wide(p.shl(chunk, 4)));
-            Value target = p.add(p.add(base, p.mul(row, layout.rowBytes())),
-                                 swizzledBytes(p, layout, row, chunk));
-            p.copyAsync(sharedAt(p, target), source, 16, bytes);
-          };
-          if (start + threads <= total)
-            copy(p);
-          else
-            ifThen(p, p.lessS(index, p.i32(total)), copy);
-        }
+        if (step * layout.chunks == s.threads())
+          copyChunks(p);
+        else
+          ifThen(p, p.lessS(thread, p.i32(step * layout.chunks)), copyChunks);
       },
       [&](PtxBuilder &p) { copyTileByElements(p, buffer, layout, base, range); });
 }
@@ -171,11 +199,9 @@ LogicalResult KernelLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesO
 // (rows 8-15, first), (rows 0-7, second), (rows 8-15, second): operand A.
 SmallVector<Value> KernelLowering::loadQueryFragment(PtxBuilder &p, const TileValue &q,
                                                      int64_t rowTile, int64_t step) {
-  Value row = p.add(p.add(warpRow, rowTile * 16), p.andI(lane, 15));
-  Value chunk = p.add(p.shrU(lane, 4), step * 2);
-  Value address = p.add(p.add(q.base, p.mul(row, q.layout.rowBytes())),
-                        swizzledBytes(p, q.layout, row, chunk));
-  return p.ldmatrix(sharedAt(p, address), /*transposed=*/false);
+  Value row = p.andI(lane, 15);
+  ChunkAddress address(p, *this, q, row, p.shrU(lane, 4), p.add(warpRow, rowTile * 16));
+  return p.ldmatrix(address.at(p, step * 2, 0), /*transposed=*/false);
 }
 
 TileValue KernelLowering::queryFragments(PtxBuilder &p, const TileValue &staged) {

@@ -16,9 +16,7 @@ Value KernelLowering::queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half
   return p.add(p.add(p.add(item.qLow, warpRow), p.shrU(lane, 2)), rowTile * 16 + half * 8);
 }
 
-Value KernelLowering::keyColumn(PtxBuilder &p, int64_t tile, int64_t r) {
-  return p.add(p.shl(p.andI(lane, 3), 1), tile * 8 + r % 2);
-}
+Value KernelLowering::laneColumn(PtxBuilder &p) { return p.shl(p.andI(lane, 3), 1); }
 
 LogicalResult KernelLowering::lowerDequantizeScores(PtxBuilder &p, tile::DequantizeScoresOp op) {
   TileValue scores = tiles.lookup(op.getS());
@@ -41,10 +39,11 @@ LogicalResult KernelLowering::lowerDequantizeScores(PtxBuilder &p, tile::Dequant
 
 LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
   TileValue scores = tiles.lookup(op.getS());
+  Value firstKey = p.add(keyBlock.position, laneColumn(p));
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t j = 0; j < scores.columns; ++j)
       for (int64_t r = 0; r < 4; ++r) {
-        Value key = p.add(keyBlock.position, keyColumn(p, j, r));
+        Value key = p.add(firstKey, j * 8 + r % 2);
         Value scaled = p.fmul(scores.at(m, j, r), scale);
         scores.at(m, j, r) =
             inlineScalarRegion(p, op.getBody().front(),
@@ -58,16 +57,20 @@ LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
 LogicalResult KernelLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
   TileValue scores = tiles.lookup(op.getS());
   Value masked = p.f32(kMaskedScore);
+  // What differs by column is a constant added to what differs by lane and block:
+  // nothing is left to be computed once and kept in registers for all blocks.
+  Value firstKey = p.add(keyBlock.position, laneColumn(p));
+  Value remaining = p.sub(keyBlock.count, laneColumn(p));
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t j = 0; j < scores.columns; ++j)
       for (int64_t r = 0; r < 4; ++r) {
-        Value column = keyColumn(p, j, r);
+        int64_t column = j * 8 + r % 2;
         Value admitted = inlineScalarRegion(
             p, op.getBody().front(),
-            {queryPosition(p, m, r / 2), p.add(keyBlock.position, column), head, batch},
+            {queryPosition(p, m, r / 2), p.add(firstKey, column), head, batch},
             scalarContext())[0];
         if (!fullBlock)
-          admitted = p.andI(admitted, p.lessS(column, keyBlock.count));
+          admitted = p.andI(admitted, p.lessS(p.i32(column), remaining));
         scores.at(m, j, r) = p.select(admitted, scores.at(m, j, r), masked);
       }
   tiles[op.getResult()] = scores;

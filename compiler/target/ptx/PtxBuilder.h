@@ -26,21 +26,21 @@ public:
   Value f32Bits(uint32_t bits);
 
   // Integers.
-  Value add(Value a, Value b) { return arith::AddIOp::create(*this, loc, a, b); }
+  Value add(Value a, Value b) { return createOrFold<arith::AddIOp>(loc, a, b); }
   Value add(Value a, int64_t b) { return b == 0 ? a : add(a, i32(b)); }
-  Value sub(Value a, Value b) { return arith::SubIOp::create(*this, loc, a, b); }
-  Value mul(Value a, Value b) { return arith::MulIOp::create(*this, loc, a, b); }
+  Value sub(Value a, Value b) { return createOrFold<arith::SubIOp>(loc, a, b); }
+  Value mul(Value a, Value b) { return createOrFold<arith::MulIOp>(loc, a, b); }
   Value mul(Value a, int64_t b) { return mul(a, i32(b)); }
-  Value divU(Value a, Value b) { return arith::DivUIOp::create(*this, loc, a, b); }
+  Value divU(Value a, Value b) { return createOrFold<arith::DivUIOp>(loc, a, b); }
   Value divU(Value a, int64_t b) { return divU(a, i32(b)); }
-  Value remU(Value a, int64_t b) { return arith::RemUIOp::create(*this, loc, a, i32(b)); }
-  Value andI(Value a, Value b) { return arith::AndIOp::create(*this, loc, a, b); }
+  Value remU(Value a, int64_t b) { return createOrFold<arith::RemUIOp>(loc, a, i32(b)); }
+  Value andI(Value a, Value b) { return createOrFold<arith::AndIOp>(loc, a, b); }
   Value andI(Value a, int64_t b) { return andI(a, i32(b)); }
-  Value orI(Value a, Value b) { return arith::OrIOp::create(*this, loc, a, b); }
-  Value xorI(Value a, Value b) { return arith::XOrIOp::create(*this, loc, a, b); }
+  Value orI(Value a, Value b) { return createOrFold<arith::OrIOp>(loc, a, b); }
+  Value xorI(Value a, Value b) { return createOrFold<arith::XOrIOp>(loc, a, b); }
   Value xorI(Value a, int64_t b) { return b == 0 ? a : xorI(a, i32(b)); }
-  Value shl(Value a, int64_t b) { return b == 0 ? a : Value(arith::ShLIOp::create(*this, loc, a, i32(b))); }
-  Value shrU(Value a, int64_t b) { return b == 0 ? a : Value(arith::ShRUIOp::create(*this, loc, a, i32(b))); }
+  Value shl(Value a, int64_t b) { return createOrFold<arith::ShLIOp>(loc, a, i32(b)); }
+  Value shrU(Value a, int64_t b) { return createOrFold<arith::ShRUIOp>(loc, a, i32(b)); }
   Value minS(Value a, Value b) { return arith::MinSIOp::create(*this, loc, a, b); }
   Value maxS(Value a, Value b) { return arith::MaxSIOp::create(*this, loc, a, b); }
   Value cmp(arith::CmpIPredicate pred, Value a, Value b) {
@@ -50,7 +50,7 @@ public:
   Value equal(Value a, Value b) { return cmp(arith::CmpIPredicate::eq, a, b); }
   Value select(Value c, Value a, Value b) { return arith::SelectOp::create(*this, loc, c, a, b); }
   /// Widens an i32 as unsigned.
-  Value wide(Value a) { return arith::ExtUIOp::create(*this, loc, getI64Type(), a); }
+  Value wide(Value a) { return createOrFold<arith::ExtUIOp>(loc, getI64Type(), a); }
 
   // Floats.
   Value fadd(Value a, Value b) { return arith::AddFOp::create(*this, loc, a, b); }

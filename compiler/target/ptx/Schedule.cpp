@@ -69,7 +69,7 @@ static FailureOr<StagedKeys> stageKeys(tile::KernelOp kernel, tile::LoadKeysOp l
   if (staged.vector) {
     if (!element.isF32())
       return load.emitOpError("loads one ") << element << " per key; ptx kernels take f32";
-    staged.stageBytes = llvm::alignTo(type.getShape()[0] * 4, 16);
+    staged.stageBytes = type.getShape()[0] * 4;
     return staged;
   }
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, dim = type.getShape()[1];
@@ -123,7 +123,8 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
         failed = true;
       }
       queryBytes = SharedLayout::get(s.blockQ, type.getShape()[1], bytes).bytes();
-      s.queriesInRegisters = type.getShape()[1] <= 128;
+      // Accumulators and value fragments need the registers more at wide heads.
+      s.queriesInRegisters = type.getShape()[1] * bytes <= 256;
     } else if (auto quantize = dyn_cast<tile::QuantizeOp>(op)) {
       quantizedBytes = SharedLayout::get(s.blockQ, s.qkDim, 1).bytes() + s.blockQ * 4;
     } else if (auto dequantize = dyn_cast<tile::DequantizeKeysOp>(op)) {
@@ -140,7 +141,7 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
   int64_t offset = s.queriesInRegisters ? 0 : queryBytes;
   for (StagedKeys &keys : s.keys) {
     keys.offset = offset;
-    offset += keys.stageBytes * keys.stages();
+    offset = llvm::alignTo(offset + keys.stageBytes * keys.stages(), 128); // for the swizzles
   }
   s.expandedOffset = offset;
   offset += expandedBytes;
