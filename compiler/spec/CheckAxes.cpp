@@ -4,6 +4,15 @@
 
 namespace attn::spec {
 
+// The same expression, said at another place.
+static ExprPtr placed(const ExprPtr &expr, SourceRange range) {
+  if (!expr)
+    return expr;
+  auto copy = std::make_shared<Expr>(*expr);
+  copy->range = range;
+  return copy;
+}
+
 int Checker::spaceIndex(std::string_view name) const {
   for (size_t i = 0; i < spec.spaces.size(); ++i)
     if (spec.spaces[i].name == name)
@@ -132,7 +141,7 @@ ExprPtr Checker::derivationLeaf(const std::vector<ast::Name> &path, SourceRange 
   if (path.size() > 2 || found < 0) {
     if (path.size() == 1)
       return unknownName(path[0]);
-    report(DiagnosticId::name_c3, range, {"`" + path[0].text + "." + path[1].text + "`", ""});
+    report(DiagnosticId::name_c3, range, {"name `" + path[0].text + "." + path[1].text + "`", ""});
     return nullptr;
   }
   if (derivation->space == UINT32_MAX && !ambiguous)
@@ -256,7 +265,7 @@ ExprPtr Checker::axisValue(Side side, const std::vector<ast::Name> &path, Source
         if (!found.value)
           report(DiagnosticId::name_c5, range,
                  {spelled(side), "`" + axis->second.name + "`", axisNames(side)});
-        return found.value;
+        return placed(found.value, range);
       }
   for (const ast::Name &part : path)
     if (poisoned.count(part.text))
@@ -301,9 +310,10 @@ std::optional<AxisRef> Checker::axisRef(const std::vector<ast::Name> &path, Sour
       return ref;
   }
   if (query == Found::Missing && key == Found::Missing) {
+    std::string names = axisNames(Side::Query), keyNames = axisNames(Side::Key);
     report(DiagnosticId::name_c5, range,
            {"query and key", "`" + ref.name + "`",
-            axisNames(Side::Query) + "; " + axisNames(Side::Key)});
+            names == keyNames ? names : names + "; " + keyNames});
   } else {
     Side side = query == Found::Ambiguous ? Side::Query : Side::Key;
     std::vector<std::string> ways;

@@ -233,9 +233,10 @@ void Checker::checkRetention(const CacheInfo &cache, SourceRange maskRange) {
   std::string newest = blocks(std::max({pin, query - ring + 1, 0.0}), query);
   if (!held.empty() && !newest.empty())
     held += " and ";
-  Diagnostic &diagnostic =
-      report(DiagnosticId::cache_c1, maskRange,
-             {blocks(query, query), blocks(key, key), "blocks " + held + newest});
+  bool one = pin == 0 && newest.find('.') == std::string::npos;
+  held = (one ? "block " : "blocks ") + held;
+  Diagnostic &diagnostic = report(DiagnosticId::cache_c1, maskRange,
+                                  {blocks(query, query), blocks(key, key), held + newest});
   diagnostic.notes.push_back({cache.range, key > query
                                                ? "a later block is not there yet; add `causal(" +
                                                      cache.axis.name + ")` to the mask"

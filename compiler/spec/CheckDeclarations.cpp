@@ -184,7 +184,7 @@ std::optional<TokensInfo> Checker::concatenate(const std::string &name,
       for (const SpaceInfo &known : spec.spaces)
         names.push_back(known.name);
       report(DiagnosticId::tokens_c1, parts[i].range,
-             {"`" + parts[i].text + "`" + suggestion(parts[i].text, names)});
+             {"`" + parts[i].text + "`", suggestion(parts[i].text, names)});
       return std::nullopt;
     }
     const AxisKind kind = spec.spaces[static_cast<size_t>(space)].axes[0].kind;

@@ -108,10 +108,10 @@ std::string listOf(const std::vector<std::string> &words) {
 std::string suggestion(const std::string &word, const std::vector<std::string> &candidates) {
   if (word.size() > 40)
     return "";
-  size_t best = std::max<size_t>(1, word.size() / 3) + 1;
+  size_t best = (word.size() + 1) / 3 + 1; // one more than the edits allowed
   std::string found;
   for (const std::string &candidate : candidates)
-    if (size_t d = distance(word, candidate); d < best) {
+    if (size_t d = distance(word, candidate); d < best && d < candidate.size()) {
       best = d;
       found = candidate;
     }
@@ -195,7 +195,7 @@ ExprPtr Checker::resolveReference(const ast::Reference &reference, SourceRange r
       written += "." + path[i].text;
     bool space = spaceIndex(path[0].text) >= 0 && path.size() == 2;
     report(DiagnosticId::name_c3, range,
-           {"`" + written + "`", space ? "; write q." + written + " or k." + written : ""});
+           {"name `" + written + "`", space ? "; write q." + written + " or k." + written : ""});
     return nullptr;
   }
   std::string written = (query ? "q." : "k.") + path[1].text;
@@ -229,12 +229,13 @@ ExprPtr Checker::resolveName(const ast::Name &name) {
   }
   if (place == Place::Axis && (spaceAxisNames.count(name.text) || derivedAxes.count(name.text)))
     return derivationLeaf({name}, name.range);
+  // Consts are known before params are, so the source is asked here.
+  for (const ast::Param &param : source->params)
+    if (param.name.text == name.text && !allowed(name.text, name.range, place != Place::Const, ""))
+      return nullptr;
   for (size_t i = 0; i < spec.params.size(); ++i)
-    if (spec.params[i].name == name.text) {
-      if (!allowed(name.text, name.range, place != Place::Const, ""))
-        return nullptr;
+    if (spec.params[i].name == name.text)
       return leaf(Op::Param, spec.params[i].type, name.range, static_cast<uint32_t>(i));
-    }
   for (size_t i = 0; i < source->lets.size(); ++i)
     if (source->lets[i].name.text == name.text && i < visibleLets)
       return allowed(name.text, name.range,
@@ -274,7 +275,7 @@ ExprPtr Checker::unknownName(const ast::Name &name) {
     for (const auto &entry : declared)
       candidates.push_back(entry.first);
   report(DiagnosticId::name_c3, name.range,
-         {"`" + name.text + "`", suggestion(name.text, candidates)});
+         {"name `" + name.text + "`", suggestion(name.text, candidates)});
   return nullptr;
 }
 
@@ -388,8 +389,8 @@ ExprPtr Checker::resolveReduction(const ast::Reduction &reduction, SourceRange r
     // Counted like a pattern's expansion: nested reductions multiply.
     ++expansions;
     ExprPtr term = expansions > 20000 ? nullptr : resolve(*reduction.body);
-    if (expansions == 20001)
-      report(DiagnosticId::expr_c2, range, {std::to_string(maxTreeSize)});
+    if (expansions > 20000)
+      reportTooLarge(range);
     if (op != Op::Add)
       term = require(term, Type::Bool, "`" + reduction.kind.text + "`");
     result = i == *first ? term : binary(op, result, term, range, "`" + reduction.kind.text + "`");

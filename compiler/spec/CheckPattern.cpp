@@ -3,6 +3,7 @@
 #include "compiler/spec/Bounds.h"
 #include "compiler/spec/Checker.h"
 
+#include <cctype>
 #include <cmath>
 
 namespace attn::spec {
@@ -317,8 +318,7 @@ ExprPtr Checker::expand(const PatternEntry &entry, const BoundArgs &bound, Sourc
       return nullptr;
     }
   if (++expansions > maxExpansions) {
-    if (expansions == maxExpansions + 1)
-      report(DiagnosticId::expr_c2, range, {std::to_string(maxTreeSize)});
+    reportTooLarge(range);
     return nullptr;
   }
   Scope inner;
@@ -348,6 +348,16 @@ ExprPtr Checker::expand(const PatternEntry &entry, const BoundArgs &bound, Sourc
   return this->pattern(std::move(call), body, range);
 }
 
+static bool mentions(const std::string &text, const std::string &word) {
+  auto isWord = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    size_t end = at + word.size();
+    if ((at == 0 || !isWord(text[at - 1])) && (end == text.size() || !isWord(text[end])))
+      return true;
+  }
+  return false;
+}
+
 // Table entries are known at run time only; a requirement on them is not checked.
 static bool readsTable(const Expr &expr) {
   if (expr.op == Op::Gather)
@@ -367,18 +377,18 @@ bool Checker::checkRequirement(const PatternEntry &entry, const ast::Requirement
   environment.spec = &spec;
   if (boundsOf(*condition, environment).isTrue() || readsTable(*condition))
     return true;
+  const SourceRange &place = requirement.condition->range;
+  std::string text(entry.text.substr(place.offset, place.length));
   std::string found;
   for (const PatternArg &arg : call.args) {
     const ExprPtr *value = std::get_if<ExprPtr>(&arg.value);
-    if (!value || (*value)->type == Type::Bool)
+    if (!value || (*value)->type == Type::Bool || !mentions(text, arg.name))
       continue;
     Bounds b = boundsOf(**value, environment);
     found += (found.empty() ? "" : " and ") + arg.name +
              (b.low == b.high ? " is " + showNumber(b.low)
                               : " lies in " + showNumber(b.low) + ".." + showNumber(b.high));
   }
-  const SourceRange &place = requirement.condition->range;
-  std::string text(entry.text.substr(place.offset, place.length));
   // Reported at the call: the frame of this pattern is the innermost one.
   report(DiagnosticId::pattern_c6, range,
          {requirement.label.text, "`" + call.name + "`", "`" + text + "`",

@@ -97,14 +97,18 @@ ExprPtr ExprBuilder::node(Op op, Type type, std::vector<ExprPtr> operands, Sourc
     expr->depth = std::max(expr->depth, operand->depth + 1);
   }
   if (size > maxTreeSize || expr->depth > maxTreeDepth) {
-    if (!reportedSize)
-      report(DiagnosticId::expr_c2, range, {std::to_string(maxTreeSize)});
-    reportedSize = true;
+    reportTooLarge(range);
     return nullptr;
   }
   expr->treeSize = static_cast<uint32_t>(size);
   expr->operands = std::move(operands);
   return expr;
+}
+
+void ExprBuilder::reportTooLarge(SourceRange range) {
+  if (!reportedSize)
+    report(DiagnosticId::expr_c2, range, {std::to_string(maxTreeSize)});
+  reportedSize = true;
 }
 
 ExprPtr ExprBuilder::require(ExprPtr expr, Type type, std::string_view what) {

@@ -46,6 +46,7 @@ public:
   ExprPtr disjunction(ExprPtr a, ExprPtr b) { return logical(Op::Or, a, b); }
 
 protected:
+  void reportTooLarge(SourceRange range); // once
   virtual Diagnostic &report(DiagnosticId id, SourceRange range, std::vector<std::string> args) = 0;
 
 private:

@@ -315,7 +315,12 @@ Arg ExprParser::parseArg() {
 }
 
 void ExprParser::parseNamedArgs(Arg &arg) {
+  bool first = !arg.value;
   while (!panic && peek().kind == TokenKind::Word && !isReserved(peek().text)) {
+    // On the line of what precedes: else a forgotten `)` would swallow a clause.
+    if (!first && peek().range.line != previous.line)
+      return;
+    first = false;
     Name name = expectName("an argument");
     ExprPtr value = parseNumber();
     arg.named.push_back({std::move(name), std::move(value)});
