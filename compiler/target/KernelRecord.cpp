@@ -12,6 +12,8 @@ using namespace mlir::attn;
     return ElementType::f16;
   if (type.isBF16())
     return ElementType::bf16;
+  if (type.isUnsignedInteger(8))
+    return ElementType::u8;
   if (type.isInteger(8))
     return ElementType::i8;
   if (type.isInteger(64))
@@ -31,6 +33,8 @@ using namespace mlir::attn;
   info.arch = arch.str();
   info.qk_dim = kernel.getQkDim();
   info.v_dim = kernel.getVDim();
+  info.heads = kernel.getHeads().value_or(0);
+  info.kv_heads = kernel.getKvHeads().value_or(0);
   info.block_q = kernel.getBlockQ();
   info.block_k = kernel.getBlockK();
   bool narrow = false;

@@ -1,0 +1,513 @@
+// RUN: attn-opt %s -split-input-file -verify-diagnostics
+
+// expected-error@+1 {{has 4 heads, no multiple of its 3 kv heads}}
+attn.attention @a heads 4 kv_heads 3 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{has head dims 0 and 64; must be positive}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 0 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{has k of 'i8' and v of 'f32'; both or neither must be i8}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, i8, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{declares space 'tok' twice}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>, #attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{has tokens 'tok' of space "video", which it does not declare}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "video"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{declares table 'n', a name already taken}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    params [#attn.param<"n", 0 : i32, 8 : i32>] tables [#attn.table<"n", f32, 1>]
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{ropes 44 dims; must be all 64 of the head dim}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    rope <half, 1.0e4 : f64, stream, <"i", 44>>
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{must be positive}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    scale 0.0
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{mask region has arguments ('i32', 'i32'); must be}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: i32, %k: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{mask region must end with attn.yield}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+}
+
+// -----
+
+// expected-error@+1 {{mask region yields 'i32'; must yield 'i1'}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %c = arith.constant 1 : i32
+  attn.yield %c : i32
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %t = arith.constant true
+// expected-error@+1 {{has regions inside a mask region; scalar regions hold plain ops only}}
+  scf.if %t {
+  }
+  attn.yield %t : i1
+}
+
+// -----
+
+// expected-error@+1 {{score region yields 'i32'; must yield 'f32'}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+} score {
+^bb0(%s: f32, %q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  attn.yield %head : i32
+}
+
+// -----
+
+// expected-error@+1 {{sink region has arguments ('i32'); must be ('i32', 'i32')}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+} sink {
+^bb0(%head: i32):
+  %c = arith.constant 1.0 : f32
+  attn.yield %c : f32
+}
+
+// -----
+
+// expected-error@+1 {{output region yields 'i32'; must yield 'f32'}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+} output {
+^bb0(%o: f32, %head: i32, %batch: i32):
+  attn.yield %head : i32
+}
+
+// -----
+
+// expected-error@+1 {{belongs to @a, which is no attn.attention}}
+attn.recache @r of @a on "prompt" replay 1 mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+// expected-error@+1 {{rebuilds the cache of @a, which has none}}
+attn.recache @r of @a on "prompt" replay 1 mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    cache <"i", pin 1, ring 3, f32, token_head, every_pass>
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+// expected-error@+1 {{replays 0 blocks; must be at least 1}}
+attn.recache @r of @a on "prompt" replay 0 mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{belongs to @a, which is no attn.attention}}
+attn.cache_append @r of @a from f32
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+// expected-error@+1 {{appends to the cache of @a, which has none}}
+attn.cache_append @r of @a from f32
+
+// -----
+
+func.func @f(%o: tensor<4x8x64xf32>, %l: tensor<4x8xf32>) {
+// expected-error@+1 {{merges outputs of rank 3 and log-sum-exps of rank 2; must be 4 and 3}}
+  %m:2 = attn.merge %o, %l, %o, %l : tensor<4x8x64xf32>, tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%o: tensor<1x4x8x64xf32>, %l: tensor<1x4x9xf32>) {
+// expected-error@+1 {{batch, head and row must agree}}
+  %m:2 = attn.merge %o, %l, %o, %l : tensor<1x4x8x64xf32>, tensor<1x4x9xf32>
+  return
+}
+
+// -----
+
+func.func @f(%o: tensor<1x4x8x64xf32>, %l: tensor<1x4x8xbf16>) {
+// expected-error@+1 {{has log-sum-exps of 'bf16'; must be f32}}
+  %m:2 = attn.merge %o, %l, %o, %l : tensor<1x4x8x64xf32>, tensor<1x4x8xbf16>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<4x10x20xf32>) {
+// expected-error@+1 {{has scores, list and count of ranks 3, 3 and 2; must be 4, 4 and 3}}
+  %b:2 = attn.select_blocks %s top_k 8.0 : tensor<4x10x20xf32> -> tensor<4x10x8xi32>, tensor<4x10xi32>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<1x4x10x20xf32>) {
+// expected-error@+1 {{differ in batch, head or query block}}
+  %b:2 = attn.select_blocks %s top_k 8.0 : tensor<1x4x10x20xf32> -> tensor<1x4x9x8xi32>, tensor<1x4x10xi32>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<1x4x10x20xf32>) {
+// expected-error@+1 {{must be i32}}
+  %b:2 = attn.select_blocks %s top_k 8.0 : tensor<1x4x10x20xf32> -> tensor<1x4x10x8xf32>, tensor<1x4x10xi32>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<1x4x10x20xf32>) {
+// expected-error@+1 {{must be a whole number from 1}}
+  %b:2 = attn.select_blocks %s top_k 0.5 : tensor<1x4x10x20xf32> -> tensor<1x4x10x8xi32>, tensor<1x4x10xi32>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<1x4x10x20xf32>) {
+// expected-error@+1 {{must lie in (0, 1]}}
+  %b:2 = attn.select_blocks %s top_p 1.5 : tensor<1x4x10x20xf32> -> tensor<1x4x10x8xi32>, tensor<1x4x10xi32>
+  return
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %c = arith.constant 1 : i32
+// expected-error@+1 {{decodes 'tok.j', which no space of the attention declares}}
+  %i = attn.coord "tok.j" of %q base %c divisor %c : <query>
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'n', which is no parameter of the attention}}
+  %i = attn.param_value "n" : i32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    params [#attn.param<"n", 0 : i32, 8 : i32>]
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'n' as 'f32'; it is 'i32'}}
+  %i = attn.param_value "n" : f32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'd', which is no table of the attention}}
+  %i = attn.table_load "d"[%head] : i32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    tables [#attn.table<"d", i32, 1>]
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'd' with 2 indices; it has rank 1}}
+  %i = attn.table_load "d"[%head, %batch] : i32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    tables [#attn.table<"d", i32, 1>]
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'd' of 'i32' as 'f32'}}
+  %i = attn.table_load "d"[%head] : f32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads 'g', which is no input of the attention}}
+  %i = attn.input_value "g" : f32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    inputs [#attn.input<"g", f32, "q">]
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+// expected-error@+1 {{reads an input outside the output region}}
+  %i = attn.input_value "g" : f32
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+func.func @f(%a: i32) {
+// expected-error@+1 {{must be at least 1}}
+  %m = attn.neighborhood %a, %a size 0 stride 1 dilation 1 extent %a
+  return
+}
+
+// -----
+
+func.func @f(%a: i32) {
+// expected-error@+1 {{has stride 4 beyond its size 3}}
+  %m = attn.neighborhood %a, %a size 3 stride 4 dilation 1 extent %a
+  return
+}
+
+// -----
+
+// expected-error@+1 {{axis has no name}}
+func.func private @f() attributes {a = #attn.axis<"", fixed, 3>}
+
+// -----
+
+// expected-error@+1 {{has extent -1; must be at least 0}}
+func.func private @f() attributes {a = #attn.axis<"y", fixed, -1>}
+
+// -----
+
+// expected-error@+1 {{is stream and has extent 3; such an axis is unbounded, use 0}}
+func.func private @f() attributes {a = #attn.axis<"y", stream, 3>}
+
+// -----
+
+// expected-error@+1 {{has two axes 'y'}}
+func.func private @f() attributes {a = #attn.space<"v", <"y", fixed, 3>, <"y", fixed, 3>>}
+
+// -----
+
+// expected-error@+1 {{only the outermost axis may be one}}
+func.func private @f() attributes {a = #attn.space<"v", <"y", fixed, 3>, <"t", stream, 0>>}
+
+// -----
+
+// expected-error@+1 {{q has element type 'i32'; must be f32, f16 or bf16}}
+func.func private @f() attributes {a = #attn.types<i32, f32, f32, f32>}
+
+// -----
+
+// expected-error@+1 {{k or v has element type 'i32'; must be f32, f16, bf16 or i8}}
+func.func private @f() attributes {a = #attn.types<f32, i32, f32, f32>}
+
+// -----
+
+// expected-error@+1 {{o has element type 'i8'; must be f32, f16 or bf16}}
+func.func private @f() attributes {a = #attn.types<f32, f32, f32, i8>}
+
+// -----
+
+// expected-error@+1 {{must both be i32 or both f32}}
+func.func private @f() attributes {a = #attn.param<"n", 0 : i64, 1 : i64>}
+
+// -----
+
+// expected-error@+1 {{parameter 'n' has an empty range}}
+func.func private @f() attributes {a = #attn.param<"n", 2 : i32, 1 : i32>}
+
+// -----
+
+// expected-error@+1 {{table 'd' has rank 5; must be 1 to 4}}
+func.func private @f() attributes {a = #attn.table<"d", f32, 5>}
+
+// -----
+
+// expected-error@+1 {{table 'd' has element type 'i64'; must be f32, f16, bf16, i32 or i8}}
+func.func private @f() attributes {a = #attn.table<"d", i64, 1>}
+
+// -----
+
+// expected-error@+1 {{table 'd' is sorted; that needs rank 1 and i32}}
+func.func private @f() attributes {a = #attn.table<"d", i32, 2, sorted>}
+
+// -----
+
+// expected-error@+1 {{input 'g' has element type 'i32'; must be f32, f16 or bf16}}
+func.func private @f() attributes {a = #attn.input<"g", i32, "q">}
+
+// -----
+
+// expected-error@+1 {{must be q, head and dim in this order, each at most once}}
+func.func private @f() attributes {a = #attn.input<"g", f32, "head", "q">}
+
+// -----
+
+// expected-error@+1 {{must be at least 1 and in order}}
+func.func private @f() attributes {a = #attn.query_block<"b", 2, 1>}
+
+// -----
+
+// expected-error@+1 {{axis 't' rotates 3 dims; must be positive and even}}
+func.func private @f() attributes {a = #attn.rope_axis<"t", 3>}
+
+// -----
+
+// expected-error@+1 {{must be at least 0}}
+func.func private @f() attributes {a = #attn.cache<"b", pin -1, ring 3, f32, token_head, every_pass>}
+
+// -----
+
+// expected-error@+1 {{cache has element type 'i32'; must be f32, f16, bf16 or i8}}
+func.func private @f() attributes {a = #attn.cache<"b", pin 1, ring 3, i32, token_head, every_pass>}
