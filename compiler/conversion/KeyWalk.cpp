@@ -70,6 +70,8 @@ private:
       return branch(
           b, loc, any, state,
           [&](OpBuilder &b) {
+            if (hooks.sharedBody)
+              return hooks.sharedBody(b, loc, full, block, state);
             return branch(
                 b, loc, full, state,
                 [&](OpBuilder &b) { return hooks.body(b, loc, /*full=*/true, block, state); },

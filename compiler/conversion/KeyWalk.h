@@ -29,6 +29,11 @@ struct KeyWalkHooks {
   std::function<SmallVector<Value>(OpBuilder &, Location, bool full, const KeyBlock &,
                                    ValueRange state)>
       body;
+  /// For targets where code is dear: emits the one body of full and partial
+  /// blocks alike, with `full` as an i1 value. Replaces `body` where it is set.
+  std::function<SmallVector<Value>(OpBuilder &, Location, Value full, const KeyBlock &,
+                                   ValueRange state)>
+      sharedBody;
 };
 
 /// Emits the walk at `builder`'s insertion point and returns the final state.

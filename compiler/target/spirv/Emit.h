@@ -50,7 +50,10 @@ struct Emit {
   Value atMost(Value x, Value y) {
     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLE, x, y);
   }
+  /// SPIR-V 1.3 chooses between vectors element by element.
   Value select(Value condition, Value x, Value y) {
+    if (auto type = dyn_cast<VectorType>(x.getType()))
+      condition = splat(condition, type.clone(b.getI1Type()));
     return arith::SelectOp::create(b, loc, condition, x, y);
   }
   Value bits(Value x) { return arith::BitcastOp::create(b, loc, b.getI32Type(), x); }

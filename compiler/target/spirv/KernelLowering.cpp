@@ -212,17 +212,19 @@ LogicalResult KernelLowering::forKeys(OpBuilder &b, tile::ForKeysOp op) {
   hooks.loadWord = [this](OpBuilder &b, Location loc, Value index) {
     return buffers->wordAt(b, loc, index);
   };
-  // A body folds its keys into the state, so a block is folded step by step.
-  hooks.body = [&](OpBuilder &b, Location loc, bool full, const KeyBlock &block,
-                   ValueRange state) -> SmallVector<Value> {
-    Block &body = full ? op.getFull().front() : op.getPartial().front();
+  // Drivers compile in time that grows faster than code, so full blocks run the
+  // partial body too and step over its masks. A body folds its keys into the
+  // state: a block is folded step by step.
+  hooks.sharedBody = [&](OpBuilder &b, Location loc, Value full, const KeyBlock &block,
+                         ValueRange state) -> SmallVector<Value> {
+    Block &body = op.getPartial().front();
     Emit e{b, loc};
     auto loop = scf::ForOp::create(
-        b, loc, e.i32(0), full ? e.i32(kernel.getBlockK()) : block.count, e.i32(schedule.keys),
-        state, [&](OpBuilder &b, Location loc, Value first, ValueRange state) {
+        b, loc, e.i32(0), block.count, e.i32(schedule.keys), state,
+        [&](OpBuilder &b, Location loc, Value first, ValueRange state) {
           Emit e{b, loc};
           step = Step{e.addI(block.slot, first), e.addI(block.position, first),
-                      full ? Value() : e.subI(block.count, first)};
+                      e.subI(block.count, first), full};
           unflatten(rowTiles, op.getInits(), body.getArguments().drop_front(), state);
           SmallVector<Value> next(state);
           if (succeeded(lowerBlock(b, body)))
@@ -260,15 +262,12 @@ SmallVector<Value> KernelLowering::forEachKey(
 
 Key KernelLowering::keyAt(OpBuilder &b, Location loc, Value index) const {
   Emit e{b, loc};
-  Key key;
-  key.position = e.addI(step->position, index);
-  if (!step->remaining) {
-    key.slot = e.addI(step->slot, index);
-    return key;
-  }
   // Slots past the end may hold anything; the last valid one is read instead.
-  key.valid = e.less(index, step->remaining);
   Value last = e.subI(step->remaining, e.i32(1));
+  Key key;
   key.slot = e.addI(step->slot, e.minI(index, last));
+  key.position = e.addI(step->position, index);
+  key.valid = e.less(index, step->remaining);
+  key.full = step->full;
   return key;
 }

@@ -21,7 +21,8 @@ private:
   /// Keys [slot, slot + keys) of the step being computed.
   struct Step {
     Value slot, position;
-    Value remaining; ///< null where the step is whole
+    Value remaining; ///< keys up to the end of the block
+    Value full;      ///< i1: the block is whole and every pair is admitted
   };
 
   LogicalResult lowerBlock(OpBuilder &b, Block &block);

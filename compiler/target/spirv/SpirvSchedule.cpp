@@ -26,6 +26,12 @@ static int64_t divisorUpTo(int64_t value, int64_t limit) {
   return limit;
 }
 
+// A tuned schedule states numbers as attributes of the kernel.
+static int64_t tuned(tile::KernelOp kernel, StringRef name, int64_t otherwise) {
+  auto attr = kernel->getAttrOfType<IntegerAttr>(name);
+  return attr ? attr.getInt() : otherwise;
+}
+
 FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, StringRef arch) {
   int64_t blockQ = kernel.getBlockQ(), blockK = kernel.getBlockK();
   if (std::max(kernel.getQkDim(), kernel.getVDim()) > int64_t(kMaxHeadDim))
@@ -33,7 +39,7 @@ FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, Strin
                               << " do not fit an invocation's registers; spirv allows up to "
                               << kMaxHeadDim;
   SpirvSchedule schedule;
-  int64_t wanted = preferredRows(kernel.getQkDim(), kernel.getVDim());
+  int64_t wanted = tuned(kernel, "rows", preferredRows(kernel.getQkDim(), kernel.getVDim()));
   schedule.rows = 0;
   for (bool wholeSubgroups : {true, false})
     for (int64_t rows = wanted; rows >= 1 && !schedule.rows; --rows)
@@ -46,7 +52,8 @@ FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, Strin
                               << " rows; choose a multiple of " << wanted << " up to "
                               << wanted * kMaxInvocations;
   schedule.workgroup = blockQ / schedule.rows;
-  schedule.keys = divisorUpTo(blockK, 8);
+  schedule.keys = divisorUpTo(blockK, tuned(kernel, "keys", 8));
+  schedule.rollKeys = tuned(kernel, "roll_keys", 1);
   return schedule;
 }
 

@@ -3,6 +3,8 @@
 #include "compiler/target/spirv/Emit.h"
 #include "compiler/target/spirv/KernelLowering.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
 using namespace mlir;
 using namespace mlir::attn;
 
@@ -181,17 +183,24 @@ LogicalResult KernelLowering::mask(OpBuilder &b, tile::MaskOp op) {
   ScoreTile &result = scoreTiles[op.getResult()];
   result.masked = true;
   result.at = [=, this](OpBuilder &b, const Key &key) mutable {
-    Emit e{b, op.getLoc()};
     SmallVector<Value> scores = s.at(b, key);
-    for (auto [score, position] : llvm::zip(scores, rowPosition)) {
-      Value admitted = inlineScalarRegion(b, op.getBody().front(),
-                                          {position, key.position, item.head, item.batch}, context)
-                           .front();
-      if (key.valid)
-        admitted = arith::AndIOp::create(b, op.getLoc(), admitted, key.valid);
-      score = e.select(admitted, score, e.f32(kMasked));
-    }
-    return scores;
+    auto masked = scf::IfOp::create(
+        b, op.getLoc(), key.full,
+        [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, scores); },
+        [&](OpBuilder &b, Location loc) {
+          Emit e{b, loc};
+          SmallVector<Value> selected;
+          for (auto [score, position] : llvm::zip(scores, rowPosition)) {
+            Value admitted =
+                inlineScalarRegion(b, op.getBody().front(),
+                                   {position, key.position, item.head, item.batch}, context)
+                    .front();
+            admitted = arith::AndIOp::create(b, loc, admitted, key.valid);
+            selected.push_back(e.select(admitted, score, e.f32(kMasked)));
+          }
+          scf::YieldOp::create(b, loc, selected);
+        });
+    return SmallVector<Value>(masked.getResults());
   };
   return success();
 }

@@ -21,7 +21,8 @@ struct RowTile {
 struct Key {
   Value slot;     ///< where it is read; the last valid key's past the end
   Value position; ///< what masks and scores see
-  Value valid;    ///< i1: not past the end; null where every key is valid
+  Value valid;    ///< i1: not past the end
+  Value full;     ///< i1: of a block in which every pair is admitted
 };
 
 /// Gives pieces of one key's row as f32 numbers.

@@ -5,7 +5,7 @@
 #include <string>
 
 struct KernelText {
-  std::string name = "test";
+  std::string name = "test.f32";
   int qk_dim = 64, v_dim = 64, block_q = 32, block_k = 32;
   std::string type = "f32"; // of q, k, v and o
   bool int8 = false;        // k and v int8 with scales, q quantised in the kernel
