@@ -105,6 +105,8 @@ Status check_kernel_info(const KernelInfo &kernel) {
   ATTN_RETURN_IF_ERROR(check_limit("compute_capability", kernel.compute_capability, 0, 999));
   if (!(kernel.error_bound >= 0) || !std::isfinite(kernel.error_bound))
     return Status::invalid_input("error bound ", kernel.error_bound, " is no finite number >= 0");
+  if (!std::isfinite(kernel.scale))
+    return Status::invalid_input("scale ", kernel.scale, " is no finite number");
   ATTN_RETURN_IF_ERROR(check_bindings(kernel));
   return check_params(kernel);
 }

@@ -50,7 +50,8 @@
 //   96     4  compute_capability     100     4  error_bound, f32
 //  104     4  first binding          108     4  number of bindings
 //  112     4  first param            116     4  number of params
-//  120     8  reserved
+//  120     4  scale, f32, 0 for 1 / sqrt(qk_dim)
+//  124     4  reserved
 //
 // kSectionBindings: 16 bytes
 //    0     8  name (string)            8     1  role, a BindingRole

@@ -277,7 +277,8 @@ Status Parser::kernels(size_t specs, const std::vector<Bundle::Image> &images,
       kernel.arena_bytes = record.u32(92);
       kernel.compute_capability = record.u32(96);
       kernel.error_bound = record.get<float>(100);
-      if (!record.zero(120, 8))
+      kernel.scale = record.get<float>(120);
+      if (!record.zero(124, 4))
         return Status::invalid_input("reserved bytes are set");
       ATTN_RETURN_IF_ERROR(bindings(record, kernel));
       ATTN_RETURN_IF_ERROR(params(record, kernel));

@@ -55,7 +55,8 @@ void put_kernel(const KernelInfo &kernel, Strings &strings, Bytes &kernels, Byte
   kernels.put(static_cast<uint32_t>(kernel.bindings.size()));
   kernels.put(static_cast<uint32_t>(params.data.size() / kParamRecordBytes));
   kernels.put(static_cast<uint32_t>(kernel.params.size()));
-  kernels.zeros(8);
+  kernels.put(kernel.scale);
+  kernels.zeros(4);
   for (const BindingInfo &binding : kernel.bindings) {
     strings.put(bindings, binding.name);
     bindings.put(static_cast<uint8_t>(binding.role));

@@ -68,6 +68,7 @@ struct KernelInfo {
   uint32_t arena_bytes = 0;       // per-thread scratch (cpu)
   uint32_t compute_capability = 0; // ptx: 80, 90
   float error_bound = 0;          // relative Frobenius against the f64 oracle
+  float scale = 0;                // factor on q . k; 0: 1 / sqrt(qk_dim)
   std::vector<BindingInfo> bindings;
   std::vector<ParamInfo> params;
   uint32_t spec = 0;              // index of the spec's source in the bundle

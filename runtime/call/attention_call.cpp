@@ -314,8 +314,9 @@ Status AttentionCall::prepare(const Kernel &kernel, const Device &device,
   words_[ATTN_W_KV_HEADS] = static_cast<uint32_t>(args.k.shape[1]);
   words_[ATTN_W_Q_POSITION] = static_cast<uint32_t>(args.q_position);
   words_[ATTN_W_LAYER] = static_cast<uint32_t>(args.layer);
-  float scale =
-      std::isnan(args.scale) ? 1 / std::sqrt(static_cast<float>(info.qk_dim)) : args.scale;
+  float scale = args.scale;
+  if (std::isnan(scale))
+    scale = info.scale != 0 ? info.scale : 1 / std::sqrt(static_cast<float>(info.qk_dim));
   if (!std::isfinite(scale))
     return Status::invalid_input("scale is ", scale, "; a finite number is needed");
   words_[ATTN_W_SCALE] = std::bit_cast<uint32_t>(scale);

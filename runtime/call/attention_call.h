@@ -59,7 +59,7 @@ struct AttentionArgs {
   uint32_t segments_per_batch = 0;
   int32_t q_position = 0;
   int32_t layer = 0;
-  float scale = std::numeric_limits<float>::quiet_NaN(); // NaN: 1 / sqrt(qk_dim)
+  float scale = std::numeric_limits<float>::quiet_NaN(); // NaN: the kernel's own
 };
 
 // A prepared call. Preparing again reuses its memory, so that a stream that

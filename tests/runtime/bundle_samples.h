@@ -26,6 +26,7 @@ inline KernelInfo sample_kernel(TargetKind target) {
   kernel.arena_bytes = 65536;
   kernel.compute_capability = target == TargetKind::ptx ? 80 : 0;
   kernel.error_bound = 1e-5f;
+  kernel.scale = 0.25f;
   kernel.bindings = {{"q", BindingRole::q, ElementType::f32, 4, false},
                      {"k", BindingRole::k, ElementType::bf16, 4, false},
                      {"v", BindingRole::v, ElementType::i8, 4, false},

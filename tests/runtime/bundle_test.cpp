@@ -112,6 +112,7 @@ TEST(Bundle, WriterRefusesBadRecords) {
       {"workgroup", [](KernelInfo &k) { k.workgroup[1] = 1024; }},
       {"arena", [](KernelInfo &k) { k.arena_bytes = UINT32_MAX; }},
       {"error", [](KernelInfo &k) { k.error_bound = std::numeric_limits<float>::quiet_NaN(); }},
+      {"scale", [](KernelInfo &k) { k.scale = std::numeric_limits<float>::infinity(); }},
       {"no o", [](KernelInfo &k) { k.bindings.erase(k.bindings.begin() + 3); }},
       {"two q", [](KernelInfo &k) { k.bindings.push_back(k.bindings[0]); }},
       {"unwritten o", [](KernelInfo &k) { k.bindings[3].written = false; }},

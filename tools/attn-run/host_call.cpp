@@ -3,6 +3,7 @@
 #include "tools/attn-run/host_call.h"
 
 #include "runtime/base/half.h"
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

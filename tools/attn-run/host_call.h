@@ -60,6 +60,7 @@ public:
   static Result<HostCall> create(Device &device, Kernel &kernel, const HostArgs &args);
   Status launch();
   Result<HostResult> read();
+  std::span<const uint32_t> words() const { return call_.words(); }
 
 private:
   HostCall(Device &device, Kernel &kernel) : device_(&device), kernel_(&kernel) {}

@@ -1,0 +1,107 @@
+// A kernel and a problem enter; how its mask differs from the spec's leaves.
+#include "tools/attn-run/mask_recovery.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace attn {
+
+namespace {
+
+struct KeyAt {
+  int64_t slot;
+  int32_t position;
+  uint32_t segment;
+  int32_t index; // within the segment
+};
+
+const char *class_name(uint32_t tile_class) {
+  return tile_class == ATTN_TILE_FULL      ? "full"
+         : tile_class == ATTN_TILE_PARTIAL ? "partial"
+                                           : "empty";
+}
+
+// The class of the tile that holds a key, as the kernel's own ranges say.
+std::string tile_class(const Kernel &kernel, std::span<const uint32_t> words, uint32_t batch,
+                       uint32_t head, uint32_t q_tile, const KeyAt &key) {
+  if (!kernel.ranges())
+    return "";
+  std::vector<uint32_t> ranges(4 * 4096);
+  uint32_t count = kernel.ranges()(words.data(), batch, head, q_tile, ranges.data(), 4096);
+  for (uint32_t i = 0; i < std::min(count, 4096u); ++i) {
+    const uint32_t *r = &ranges[4 * i];
+    if (r[0] == key.segment && r[1] <= static_cast<uint32_t>(key.index) &&
+        static_cast<uint32_t>(key.index) < r[2])
+      return concat(", in a ", class_name(r[3]), " range [", r[1], ", ", r[2], ")");
+  }
+  return ", in no range";
+}
+
+} // namespace
+
+Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
+                                const VerifyProblem &problem) {
+  const KernelInfo &info = kernel.info();
+  VerifyProblem probe = problem;
+  std::fill(probe.args.q.values.begin(), probe.args.q.values.end(), 0.0f);
+  int64_t dim = info.v_dim, slots = problem.shape.slots, rows = problem.shape.rows;
+  int64_t heads = problem.shape.heads, batches = problem.shape.batch;
+  std::vector<KeyAt> keys;
+  for (size_t s = 0; s < problem.args.segments.size(); ++s)
+    for (int32_t i = 0; i < problem.args.segments[s].length; ++i)
+      keys.push_back({problem.args.segments[s].first_slot + i,
+                      problem.args.segments[s].first_position + i, static_cast<uint32_t>(s), i});
+
+  MaskReport report;
+  for (int64_t first = 0; first < slots; first += dim) {
+    std::vector<float> &v = probe.args.v.values;
+    std::fill(v.begin(), v.end(), 0.0f);
+    for (size_t row = 0; row < v.size() / static_cast<size_t>(dim); ++row) {
+      int64_t slot = static_cast<int64_t>(row) % slots;
+      if (slot >= first && slot < first + dim)
+        v[row * dim + (slot - first)] = 1;
+    }
+    ATTN_ASSIGN_OR_RETURN(HostResult got, run_on_device(device, kernel, probe.args));
+    // Only scores can make an admitted key weigh nothing.
+    oracle::Result weights;
+    if (spec.score || spec.output || spec.sinkLogit) {
+      ATTN_ASSIGN_OR_RETURN(weights, run_oracle(spec, info, probe, false));
+    }
+    for (int64_t b = 0; b < batches; ++b)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t r = 0; r < rows; ++r)
+          for (const KeyAt &key : keys) {
+            if (key.slot < first || key.slot >= first + dim)
+              continue;
+            size_t at = static_cast<size_t>(((b * heads + h) * rows + r) * dim + key.slot - first);
+            float weight = got.o.values[at];
+            bool want = oracle::maskAt(
+                spec, problem.call.bindings, static_cast<int32_t>(b), static_cast<int32_t>(h),
+                problem.args.q_position + static_cast<int32_t>(r), key.position);
+            ++report.pairs;
+            report.admitted += want;
+            if (want && !weights.o.empty() && std::abs(weights.o[at]) < 1e-30) {
+              ++report.skipped;
+              continue;
+            }
+            bool attends = !(weight == 0); // NaN counts as attending
+            if (attends == want)
+              continue;
+            if (report.wrong++)
+              continue;
+            uint32_t q_tile = static_cast<uint32_t>(r / info.block_q);
+            ATTN_ASSIGN_OR_RETURN(HostCall call, HostCall::create(device, kernel, probe.args));
+            report.first_wrong = concat(
+                "batch ", b, ", head ", h, ", q ", r, " (position ", problem.args.q_position + r,
+                "), k slot ", key.slot, " (position ", key.position, "): the kernel ",
+                attends ? "attends" : "does not attend", ", the spec says ",
+                want ? "it does" : "it does not", "; q tile ", q_tile, ", k tile ",
+                key.index / static_cast<int32_t>(info.block_k), " of segment ", key.segment,
+                tile_class(kernel, call.words(), static_cast<uint32_t>(b), static_cast<uint32_t>(h),
+                           q_tile, key));
+          }
+  }
+  return report;
+}
+
+} // namespace attn

@@ -1,0 +1,187 @@
+// `attn-run verify`: every kernel of a bundle that the device runs, against the
+// float64 oracle and against its own mask.
+#include "runtime/call/select_kernel.h"
+#include "tools/attn-run/commands.h"
+#include "tools/attn-run/compare.h"
+#include "tools/attn-run/json.h"
+#include "tools/attn-run/mask_recovery.h"
+
+#include <cstdio>
+
+namespace attn {
+
+namespace {
+
+struct VerifyOptions {
+  std::string bundle, kernel, variant;
+  uint64_t seed = 1;
+  bool json = false, quick = false;
+  DeviceChoice device;
+};
+
+struct Case {
+  std::string description;
+  Comparison comparison; // against the oracle, quantised where the kernel is
+  double real_error = 0; // int8: against the oracle in full precision
+  MaskReport mask;
+  std::string failure;
+};
+
+// Int8 kernels are held to the bound of their other types against the oracle
+// that quantises like them, and to their own bound against the real one.
+double exact_bound(const KernelInfo &kernel) {
+  if (!has_int8_keys(kernel))
+    return kernel.error_bound;
+  for (const BindingInfo &binding : kernel.bindings)
+    if (binding.type == ElementType::bf16 || binding.type == ElementType::f16)
+      return 1e-2;
+  return 1e-5;
+}
+
+Result<Case> verify_case(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
+                         const Shape &shape, std::mt19937_64 &random) {
+  VerifyProblem problem = make_problem(spec, kernel.info(), shape, random);
+  Case result;
+  result.description = problem.description;
+  ATTN_ASSIGN_OR_RETURN(HostResult got, run_on_device(device, kernel, problem.args));
+  ATTN_ASSIGN_OR_RETURN(oracle::Result want, run_oracle(spec, kernel.info(), problem, true));
+  result.comparison = compare(got, want, exact_bound(kernel.info()));
+  result.failure = result.comparison.failure;
+  if (has_int8_keys(kernel.info())) {
+    ATTN_ASSIGN_OR_RETURN(oracle::Result real, run_oracle(spec, kernel.info(), problem, false));
+    Comparison loss = compare(got, real, kernel.info().error_bound);
+    result.real_error = loss.error;
+    if (result.failure.empty() && loss.error > kernel.info().error_bound)
+      result.failure = concat("against unquantised inputs: ", loss.failure);
+  }
+  ATTN_ASSIGN_OR_RETURN(result.mask, recover_mask(device, kernel, spec, problem));
+  if (result.mask.wrong)
+    result.failure = concat("mask: ", result.mask.wrong, " of ", result.mask.pairs,
+                            " pairs are wrong, the first: ", result.mask.first_wrong);
+  return result;
+}
+
+class Verifier {
+public:
+  explicit Verifier(const VerifyOptions &options) : options_(options) {}
+
+  Status run() {
+    ATTN_ASSIGN_OR_RETURN(Bundle bundle, Bundle::open(options_.bundle));
+    ATTN_ASSIGN_OR_RETURN(device_, open_device(options_.device.id, options_.device.options));
+    out_.begin_object().field("bundle", options_.bundle).field("device", device_->info().name);
+    out_.field("seed", options_.seed).key("kernels").begin_array();
+    size_t matching = 0;
+    for (const KernelInfo &kernel : bundle.kernels()) {
+      if ((!options_.kernel.empty() && kernel.name != options_.kernel) ||
+          (!options_.variant.empty() && kernel.variant != options_.variant))
+        continue;
+      ++matching;
+      Status status = device_->accepts(kernel, bundle.images()[kernel.image].bytes);
+      if (!status.ok()) {
+        if (!options_.json)
+          std::printf("skip %s: %s\n", name_of(kernel).c_str(), status.message().c_str());
+        continue;
+      }
+      ATTN_RETURN_IF_ERROR(verify(bundle, kernel).at(name_of(kernel)));
+    }
+    out_.end_array().field("failures", uint64_t(failures_)).end_object();
+    if (options_.json)
+      std::printf("%s\n", out_.text().c_str());
+    if (verified_ == 0)
+      return Status::invalid_input(matching ? "no matching kernel runs on this device"
+                                            : "the bundle has no such kernel")
+          .at(options_.bundle);
+    return {};
+  }
+  size_t failures() const { return failures_; }
+
+private:
+  static std::string name_of(const KernelInfo &kernel) {
+    return concat(kernel.name, " ", kernel.variant, " ", target_name(kernel.target),
+                  kernel.arch.empty() ? "" : " ", kernel.arch);
+  }
+
+  Status verify(const Bundle &bundle, const KernelInfo &info) {
+    ATTN_ASSIGN_OR_RETURN(KernelSpec spec, KernelSpec::load(bundle, info));
+    ATTN_ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel,
+                          device_->load(info, bundle.images()[info.image].bytes));
+    ++verified_;
+    std::mt19937_64 random(options_.seed);
+    double error = 0, row = 0, real = 0;
+    uint64_t pairs = 0, cases = 0;
+    std::string failure, where;
+    out_.begin_object().field("kernel", info.name).field("variant", info.variant);
+    out_.field("target", target_name(info.target)).field("arch", info.arch);
+    std::vector<Shape> shapes = verify_shapes(info);
+    if (options_.quick)
+      shapes.resize(std::min<size_t>(shapes.size(), 4));
+    for (const Shape &shape : shapes) {
+      ATTN_ASSIGN_OR_RETURN(Case result, verify_case(*device_, *kernel, *spec, shape, random));
+      ++cases;
+      error = std::max(error, result.comparison.error);
+      row = std::max(row, result.comparison.worst_row);
+      real = std::max(real, result.real_error);
+      pairs += result.mask.pairs;
+      if (!result.failure.empty() && failure.empty()) {
+        failure = result.failure;
+        where = result.description;
+      }
+    }
+    failures_ += !failure.empty();
+    out_.field("ok", failure.empty()).field("cases", cases).field("error", error);
+    out_.field("bound", exact_bound(info)).field("row_error_over_limit", row);
+    if (has_int8_keys(info))
+      out_.field("error_unquantised", real);
+    out_.field("mask_pairs", pairs);
+    if (!failure.empty())
+      out_.field("failure", failure).field("case", where);
+    out_.end_object();
+    if (options_.json)
+      return {};
+    std::printf("%s %s: %llu cases, error %.2e (limit %.0e), worst row %.2f of its limit, mask "
+                "exact on %llu pairs",
+                failure.empty() ? "ok  " : "FAIL", name_of(info).c_str(),
+                static_cast<unsigned long long>(cases), error, exact_bound(info), row,
+                static_cast<unsigned long long>(pairs));
+    if (has_int8_keys(info))
+      std::printf(", %.2e from unquantised", real);
+    std::printf("\n");
+    if (!failure.empty())
+      std::printf("     %s\n     in %s\n", failure.c_str(), where.c_str());
+    std::fflush(stdout);
+    return {};
+  }
+
+  const VerifyOptions &options_;
+  std::unique_ptr<Device> device_;
+  Json out_;
+  size_t verified_ = 0, failures_ = 0;
+};
+
+int verify(const VerifyOptions &options) {
+  Verifier verifier(options);
+  Status status = verifier.run();
+  if (!status.ok())
+    return report(status);
+  return verifier.failures() ? 1 : 0;
+}
+
+} // namespace
+
+void add_verify_command(CLI::App &program, Action &action) {
+  CLI::App *command = program.add_subcommand(
+      "verify", "Compare kernels with the float64 oracle and recover their masks exactly");
+  command->footer("Example:\n  attn-run verify causal.attnb --device cpu\n"
+                  "Exit code 1: a kernel breaks the numeric contract or its mask is wrong.");
+  auto options = std::make_shared<VerifyOptions>();
+  command->add_option("bundle", options->bundle, "bundle (.attnb)")->required();
+  command->add_option("--kernel", options->kernel, "only kernels of this name");
+  command->add_option("--variant", options->variant, "only this variant");
+  command->add_option("--seed", options->seed, "seed of the random inputs")->capture_default_str();
+  command->add_flag("--quick", options->quick, "only the first few shapes");
+  command->add_flag("--json", options->json, "print JSON");
+  options->device.add_to(*command);
+  command->callback([=, &action] { action = [=] { return verify(*options); }; });
+}
+
+} // namespace attn
