@@ -1,0 +1,487 @@
+// Kernels for each CPU architecture against their definition in double precision:
+// shapes, layouts, masks, scores, element types, ranges, and what must not happen.
+#include "tests/target/cpu/cpu_case.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+
+namespace {
+
+const char *kCausalClassify = "%any = arith.cmpi sge, %q_hi, %k_lo : i32\n"
+                              "%all = arith.cmpi sge, %q_lo, %k_hi : i32\n";
+const char *kCausalMask = "%admitted = arith.cmpi sge, %q_position, %k_position : i32\n";
+
+// A sink of the first 8 keys and a causal window of the last 24.
+const char *kSinkWindowClassify = R"(
+    %c8 = arith.constant 8 : i32
+    %c24 = arith.constant 24 : i32
+    %low = arith.subi %q_lo, %c24 : i32
+    %high = arith.subi %q_hi, %c24 : i32
+    %behind = arith.cmpi sge, %q_hi, %k_lo : i32
+    %near = arith.cmpi sgt, %k_hi, %low : i32
+    %sinks = arith.cmpi slt, %k_lo, %c8 : i32
+    %either = arith.ori %near, %sinks : i1
+    %any = arith.andi %behind, %either : i1
+    %all_behind = arith.cmpi sge, %q_lo, %k_hi : i32
+    %all_near = arith.cmpi sgt, %k_lo, %high : i32
+    %all_sinks = arith.cmpi slt, %k_hi, %c8 : i32
+    %all_either = arith.ori %all_near, %all_sinks : i1
+    %all = arith.andi %all_behind, %all_either : i1
+)";
+const char *kSinkWindowMask = R"(
+    %c8 = arith.constant 8 : i32
+    %c24 = arith.constant 24 : i32
+    %behind = arith.cmpi sge, %q_position, %k_position : i32
+    %first = arith.subi %q_position, %c24 : i32
+    %near = arith.cmpi sgt, %k_position, %first : i32
+    %sink = arith.cmpi slt, %k_position, %c8 : i32
+    %either = arith.ori %near, %sink : i1
+    %admitted = arith.andi %behind, %either : i1
+)";
+bool sink_window_admits(int q, int k, int) { return q >= k && (k > q - 24 || k < 8); }
+
+class CpuKernelTest : public testing::TestWithParam<const char *> {
+protected:
+  void SetUp() override {
+    if (!cpu_runs(GetParam()))
+      GTEST_SKIP() << "this CPU does not run " << GetParam();
+  }
+  std::string arch() const { return GetParam(); }
+
+  // Fits the case's block sizes to the architecture: two sub-tiles of queries.
+  CpuCase make() const {
+    CpuCase c;
+    c.kernel.block_q = arch() == "avx2" ? 48 : 96;
+    c.kernel.block_k = 32;
+    return c;
+  }
+  CpuCase causal() const {
+    CpuCase c = make();
+    c.kernel.classify = kCausalClassify;
+    c.kernel.mask = kCausalMask;
+    c.admitted = [](int q, int k, int) { return q >= k; };
+    return c;
+  }
+  CpuCase sink_window() const {
+    CpuCase c = make();
+    c.kernel.classify = kSinkWindowClassify;
+    c.kernel.mask = kSinkWindowMask;
+    c.admitted = sink_window_admits;
+    return c;
+  }
+  std::shared_ptr<CpuKernel> compile(const CpuCase &c) const {
+    auto kernel = compile_cpu(c.kernel.str(), arch());
+    EXPECT_EQ(kernel->error, "");
+    EXPECT_NE(kernel->entry, nullptr);
+    return kernel;
+  }
+  // Limits of the numeric contract; a row may be four times worse than the norm.
+  void expect_within(const CpuCase &c, const CpuKernel &kernel, double bound = 1e-5) const {
+    if (!kernel.entry)
+      return;
+    CpuErrors e = run_cpu(c, kernel);
+    EXPECT_LE(e.frobenius, bound);
+    EXPECT_LE(e.worst_row, 4 * bound + 1e-6);
+    EXPECT_LE(e.lse, bound < 1e-4 ? 2e-5 : 2e-2);
+    EXPECT_FALSE(e.strayed);
+  }
+  void expect_within(const CpuCase &c, double bound = 1e-5) const {
+    expect_within(c, *compile(c), bound);
+  }
+};
+
+TEST_P(CpuKernelTest, OddLengths) {
+  CpuCase c = make();
+  auto kernel = compile(c);
+  for (int q_len : {1, 7, 48, 49, 97, 200})
+    for (int kv_len : {1, 5, 31, 32, 33, 97, 300}) {
+      c.q_len = q_len;
+      c.segments = {{0, kv_len, 0}};
+      SCOPED_TRACE(testing::Message() << "q_len " << q_len << " kv_len " << kv_len);
+      expect_within(c, *kernel);
+    }
+}
+
+TEST_P(CpuKernelTest, HeadDims) {
+  const int dims[][2] = {{16, 16},  {32, 64},  {64, 32}, {80, 80}, {128, 128}, {96, 40},
+                         {72, 256}, {256, 72}, {20, 12}, {6, 10},  {5, 3},     {33, 47}};
+  for (auto [qk, v] : dims) {
+    CpuCase c = make();
+    c.kernel.qk_dim = qk, c.kernel.v_dim = v;
+    c.q_len = 50;
+    SCOPED_TRACE(testing::Message() << "dims " << qk << " and " << v);
+    expect_within(c);
+  }
+}
+
+TEST_P(CpuKernelTest, Layouts) {
+  CpuCase c = causal();
+  c.batch = 2, c.heads = 6, c.kv_heads = 2;
+  c.q_len = 61, c.q_position = 30;
+  c.segments = {{3, 91, 0}};
+  c.slots = 100;
+  auto kernel = compile(c);
+  for (Layout layout : {Layout::heads_first, Layout::tokens_first, Layout::padded}) {
+    c.layout = layout;
+    SCOPED_TRACE(int(layout));
+    expect_within(c, *kernel);
+  }
+}
+
+TEST_P(CpuKernelTest, Causal) {
+  CpuCase c = causal();
+  auto kernel = compile(c);
+  for (int length : {1, 31, 90, 131}) {
+    c.q_len = length;
+    c.segments = {{0, length, 0}};
+    expect_within(c, *kernel);
+  }
+}
+
+// A ring that has turned: a sink segment, then the newer half of the ring before
+// the older one in memory. Slots between them were never written.
+TEST_P(CpuKernelTest, SinkWindowOverTurnedRing) {
+  CpuCase c = sink_window();
+  c.q_len = 37, c.q_position = 113;
+  c.segments = {{0, 8, 0}, {12, 20, 130}, {0, 0, 0}, {32, 45, 85}};
+  c.slots = 80;
+  auto kernel = compile(c);
+  expect_within(c, *kernel);
+  c.layout = Layout::padded;
+  expect_within(c, *kernel);
+}
+
+TEST_P(CpuKernelTest, RowsThatAttendNothing) {
+  CpuCase c = causal();
+  auto kernel = compile(c);
+  c.segments = {{0, 50, 17}}; // rows 0..16 see no key
+  expect_within(c, *kernel);
+  c.segments = {{0, 50, 1000}}; // no row sees any
+  expect_within(c, *kernel);
+  c.segments = {{0, 0, 0}};
+  c.slots = 4;
+  expect_within(c, *kernel);
+}
+
+TEST_P(CpuKernelTest, LargeScores) {
+  CpuCase c = make();
+  auto kernel = compile(c);
+  c.scale = 30; // differences of thousands between scores
+  expect_within(c, *kernel, 1e-3);
+}
+
+TEST_P(CpuKernelTest, SinkLogit) {
+  CpuCase c = causal();
+  c.kernel.more_bindings = ", #tile.binding<\"logits\", table, f32, 1>";
+  c.kernel.sink = "%h = tile.item 0\n%sink = tile.table_load 5[%h] : f32\n";
+  c.q_len = 30;
+  c.segments = {{0, 30, 4}}; // rows 0..3 see no key
+  float logits[2] = {0.5f, -1.25f};
+  c.tables["logits"] = {std::bit_cast<uint32_t>(logits[0]), std::bit_cast<uint32_t>(logits[1])};
+  c.extents["logits"] = {2};
+  c.sink = [=](int head) { return double(logits[head]); };
+  expect_within(c);
+}
+
+// Softcap, then a per-head slope from a table, then a parameter.
+TEST_P(CpuKernelTest, Score) {
+  CpuCase c = make();
+  c.kernel.more_bindings = ", #tile.binding<\"slopes\", table, f32, 1>";
+  c.kernel.params = "#tile.param<\"bias\", f32, -10, 10>";
+  c.kernel.score = R"(
+    %c5 = arith.constant 5.0 : f32
+    %x = arith.divf %s, %c5 : f32
+    %y = math.tanh %x : f32
+    %z = arith.mulf %y, %c5 : f32
+    %slope = tile.table_load 5[%head] : f32
+    %distance = arith.subi %k_position, %q_position : i32
+    %d = arith.sitofp %distance : i32 to f32
+    %a = arith.mulf %slope, %d : f32
+    %w = arith.addf %z, %a : f32
+    %bias = tile.param_value 0 : f32
+    %result = arith.addf %w, %bias : f32
+)";
+  float slopes[2] = {0.25f, 0.0625f}, bias = 0.75f;
+  c.tables["slopes"] = {std::bit_cast<uint32_t>(slopes[0]), std::bit_cast<uint32_t>(slopes[1])};
+  c.extents["slopes"] = {2};
+  c.params = {std::bit_cast<uint32_t>(bias)};
+  c.score = [=](double s, int q, int k, int head) {
+    return 5 * std::tanh(s / 5) + slopes[head] * (k - q) + bias;
+  };
+  expect_within(c);
+}
+
+// Every function a score may use compiles without libm and is right to 1e-5.
+TEST_P(CpuKernelTest, Functions) {
+  struct Function {
+    const char *op;
+    double (*reference)(double);
+  } functions[] = {
+      {"math.sin", std::sin},   {"math.cos", std::cos},
+      {"math.exp", std::exp},   {"math.tanh", std::tanh},
+      {"math.sqrt", std::sqrt}, {"math.log", std::log},
+      {"math.exp2", std::exp2}, {"math.floor", std::floor},
+      {"math.atan", std::atan}, {"math.log1p", std::log1p},
+      {"math.erf", std::erf},   {"math.rsqrt", [](double x) { return 1 / std::sqrt(x); }}};
+  for (const Function &f : functions) {
+    SCOPED_TRACE(f.op);
+    CpuCase c = make();
+    c.q_len = 9;
+    c.segments = {{0, 37, 0}};
+    // 0.5 + |s| / 4 keeps every function away from its poles.
+    c.kernel.score = std::string(R"(
+      %half = arith.constant 0.5 : f32
+      %quarter = arith.constant 0.25 : f32
+      %a = math.absf %s : f32
+      %b = arith.mulf %a, %quarter : f32
+      %c = arith.addf %b, %half : f32
+      %result = )") + f.op +
+                     " %c : f32\n";
+    bool steps = std::string(f.op) == "math.floor";
+    c.score = [&](double s, int, int, int) { return f.reference(0.5 + std::fabs(s) / 4); };
+    expect_within(c, steps ? 1e-2 : 1e-5);
+  }
+}
+
+// Division, remainder, tables and parameters in a mask: 3 blocks of a 4 x 5 grid.
+TEST_P(CpuKernelTest, MaskOverCoordinates) {
+  for (const char *element : {"i8", "i32"}) {
+    SCOPED_TRACE(element);
+    CpuCase c = make();
+    c.kernel.params = "#tile.param<\"reach\", i32, 0, 100>";
+    c.kernel.more_bindings = std::string(", #tile.binding<\"parity\", table, ") + element + ", 2>";
+    c.kernel.classify = "%any = arith.constant true\n%all = arith.constant false\n";
+    c.kernel.mask = R"(
+    %c5 = arith.constant 5 : i32
+    %c20 = arith.constant 20 : i32
+    %qt = arith.divsi %q_position, %c20 : i32
+    %kt = arith.divsi %k_position, %c20 : i32
+    %qx = arith.remsi %q_position, %c5 : i32
+    %kx = arith.remsi %k_position, %c5 : i32
+    %dx = arith.subi %qx, %kx : i32
+    %reach = tile.param_value 0 : i32
+    %adx = math.absi %dx : i32
+    %in = arith.cmpi sle, %adx, %reach : i32
+    %past = arith.cmpi sle, %kt, %qt : i32
+    %v = tile.table_load 5[%qx, %kx] : i32
+    %zero = arith.constant 0 : i32
+    %odd = arith.cmpi ne, %v, %zero : i32
+    %a = arith.andi %in, %past : i1
+    %admitted = arith.ori %a, %odd : i1
+)";
+    bool bytes = std::string(element) == "i8";
+    bool parity[25];
+    std::vector<uint32_t> words(bytes ? 7 : 25, 0);
+    for (int i = 0; i < 25; ++i) {
+      parity[i] = i % 7 == 3;
+      if (bytes)
+        reinterpret_cast<uint8_t *>(words.data())[i] = parity[i] ? 0xff : 0;
+      else
+        words[i] = parity[i];
+    }
+    c.tables["parity"] = words;
+    c.extents["parity"] = {5, 5};
+    c.params = {1};
+    c.kernel.v_dim = 64;
+    c.q_len = 60;
+    c.segments = {{0, 60, 0}};
+    c.admitted = [=](int q, int k, int) {
+      return (std::abs(q % 5 - k % 5) <= 1 && k / 20 <= q / 20) || parity[q % 5 * 5 + k % 5];
+    };
+    auto kernel = compile(c);
+    expect_within(c, *kernel);
+    EXPECT_EQ(mask_mismatches(c, *kernel), 0);
+    EXPECT_NE(kernel->ranges, nullptr);
+  }
+}
+
+TEST_P(CpuKernelTest, RecoversMasks) {
+  CpuCase c = causal();
+  c.kernel.v_dim = 128;
+  c.q_len = 110, c.q_position = 5;
+  c.segments = {{0, 128, 0}};
+  EXPECT_EQ(mask_mismatches(c, *compile(c)), 0);
+  c = sink_window();
+  c.kernel.v_dim = 128;
+  c.q_len = 37, c.q_position = 113;
+  c.segments = {{0, 8, 0}, {12, 20, 130}, {32, 45, 85}};
+  EXPECT_EQ(mask_mismatches(c, *compile(c)), 0);
+}
+
+TEST_P(CpuKernelTest, Bf16) {
+  for (int dim : {64, 128, 41}) {
+    CpuCase c = causal();
+    c.kernel.type = "bf16";
+    c.kernel.qk_dim = dim, c.kernel.v_dim = dim + 2;
+    c.q_len = 70;
+    auto kernel = compile(c);
+    for (int length : {1, 37, 70}) {
+      c.segments = {{2, length, 0}};
+      c.q_position = length;
+      c.slots = length + 3;
+      SCOPED_TRACE(testing::Message() << "dim " << dim << " length " << length);
+      expect_within(c, *kernel, 6e-3);
+    }
+  }
+}
+
+TEST_P(CpuKernelTest, F16) {
+  CpuCase c = causal();
+  c.kernel.type = "f16";
+  c.q_len = 70;
+  c.segments = {{0, 70, 0}};
+  expect_within(c, 6e-4);
+}
+
+// Against what int8 can say: a query's rounding may fall either way of a tie.
+TEST_P(CpuKernelTest, Int8) {
+  for (int dim : {64, 128, 36, 41}) {
+    CpuCase c = causal();
+    c.kernel.int8 = true;
+    c.kernel.qk_dim = dim, c.kernel.v_dim = 64;
+    c.heads = 4, c.layout = Layout::tokens_first;
+    c.q_len = 70;
+    auto kernel = compile(c);
+    for (int length : {1, 37, 70}) {
+      c.segments = {{2, length, 0}};
+      c.q_position = length;
+      c.slots = length + 3;
+      SCOPED_TRACE(testing::Message() << "dim " << dim << " length " << length);
+      expect_within(c, *kernel, 1e-5);
+    }
+  }
+}
+
+// The exported ranges are the tiles that hold an admitted pair, by brute force.
+TEST_P(CpuKernelTest, Ranges) {
+  for (bool windowed : {false, true}) {
+    CpuCase c = windowed ? sink_window() : causal();
+    c.q_len = 400, c.q_position = 700;
+    c.segments = {{0, 8, 0}, {12, 200, 900}, {300, 0, 0}, {212, 700, 200}};
+    auto kernel = compile(c);
+    ASSERT_NE(kernel->ranges, nullptr);
+    std::vector<uint32_t> words = call_words(c, kernel->info);
+    int block_q = kernel->info.block_q, block_k = kernel->info.block_k;
+    for (int tile = 0; tile * block_q < c.q_len; ++tile) {
+      std::vector<uint32_t> expected;
+      for (size_t s = 0; s < c.segments.size(); ++s)
+        for (int begin = 0; begin < c.segments[s].length; begin += block_k) {
+          int end = std::min(begin + block_k, c.segments[s].length);
+          int rows = std::min(block_q, c.q_len - tile * block_q);
+          bool any = false, all = end - begin == block_k;
+          for (int r = 0; r < rows; ++r)
+            for (int k = begin; k < end; ++k) {
+              bool admitted =
+                  c.admitted(c.q_position + tile * block_q + r, c.segments[s].position + k, 0);
+              any |= admitted, all &= admitted;
+            }
+          if (!any)
+            continue;
+          uint32_t kind = all ? ATTN_TILE_FULL : ATTN_TILE_PARTIAL;
+          size_t n = expected.size();
+          if (n && expected[n - 4] == s && expected[n - 2] == uint32_t(begin) &&
+              expected[n - 1] == kind)
+            expected[n - 2] = end;
+          else
+            expected.insert(expected.end(), {uint32_t(s), uint32_t(begin), uint32_t(end), kind});
+        }
+      std::vector<uint32_t> found(4 * 64, 0xdead);
+      uint32_t count = kernel->ranges(words.data(), 0, 0, tile, found.data(), 64);
+      ASSERT_LE(count, 64u);
+      found.resize(4 * count);
+      EXPECT_EQ(found, expected) << "tile " << tile;
+      // A short list is cut, never overrun, and the count is still right.
+      std::vector<uint32_t> two(3 * 4, 0xdead);
+      EXPECT_EQ(kernel->ranges(words.data(), 0, 0, tile, two.data(), 2), count);
+      EXPECT_EQ(two[8], 0xdeadu);
+    }
+  }
+}
+
+TEST_P(CpuKernelTest, ChosenBlocksAreRight) {
+  for (int dim : {64, 128, 256}) {
+    CpuCase c = causal();
+    mlir::attn::KernelShape shape{dim, dim, attn::ElementType::f32, attn::ElementType::f32,
+                                  attn::ElementType::f32};
+    mlir::attn::BlockShape blocks = mlir::attn::chooseCpuBlocks(arch(), shape);
+    c.kernel.block_q = blocks.q, c.kernel.block_k = blocks.k;
+    c.kernel.qk_dim = c.kernel.v_dim = dim;
+    c.q_len = 230, c.q_position = 11;
+    c.segments = {{0, 241, 0}};
+    expect_within(c);
+  }
+}
+
+TEST_P(CpuKernelTest, RecordsWhatTheLauncherNeeds) {
+  CpuCase c = make();
+  c.kernel.name = "\"dense.f32\"";
+  auto kernel = compile(c);
+  EXPECT_EQ(kernel->info.name, "dense");
+  EXPECT_EQ(kernel->info.variant, "f32");
+  EXPECT_EQ(kernel->info.symbol, "dense_f32");
+  EXPECT_EQ(kernel->info.arch, arch());
+  EXPECT_NE(kernel->info.features & attn::kFeatureAvx2, 0u);
+  EXPECT_EQ(kernel->info.block_k, 32u);
+  EXPECT_GT(kernel->info.arena_bytes, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Arch, CpuKernelTest,
+                         testing::Values("avx2", "avx512", "avx512-bf16", "avx512-vnni"),
+                         [](const auto &info) {
+                           std::string name = info.param;
+                           name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
+                           return name;
+                         });
+
+// The other machine's code is made here but not run.
+TEST(CpuTarget, NeonMakesAnAarch64SharedObject) {
+  KernelText text;
+  text.block_q = 48;
+  for (const char *type : {"f32", "bf16", "f16"}) {
+    text.type = type;
+    auto kernel = compile_cpu(text.str(), "neon", /*load=*/false);
+    EXPECT_EQ(kernel->error, "");
+    ASSERT_GT(kernel->image.size(), 64u);
+    EXPECT_EQ(kernel->image.substr(0, 4), "\x7f"
+                                          "ELF");
+    EXPECT_EQ(kernel->image[16], 3);            // ET_DYN
+    EXPECT_EQ(uint8_t(kernel->image[18]), 183); // EM_AARCH64
+  }
+}
+
+// math.erfc has no polynomial for this use; it must not become a call.
+TEST(CpuTarget, RefusesUndefinedSymbols) {
+  KernelText text;
+  text.block_q = 48;
+  text.score = "%n = math.cbrt %s : f32\n%result = math.acosh %n : f32\n";
+  auto kernel = compile_cpu(text.str(), "avx2");
+  if (kernel->entry)
+    GTEST_SKIP() << "this LLVM has polynomials for every function tried";
+  EXPECT_NE(kernel->error.find("undefined symbol"), std::string::npos) << kernel->error;
+}
+
+TEST(CpuTarget, RejectsBlocksThatDoNotFit) {
+  KernelText text;
+  text.block_q = 40;
+  EXPECT_NE(compile_cpu(text.str(), "avx512")->error.find("takes multiples of 48"),
+            std::string::npos);
+  EXPECT_NE(compile_cpu(text.str(), "mips")->error.find("unknown cpu architecture"),
+            std::string::npos);
+}
+
+// Clang's and lld's work included; the first compilation also loads dialects.
+TEST(CpuTarget, CompilesWithinBudget) {
+  KernelText text;
+  text.classify = kSinkWindowClassify;
+  text.mask = kSinkWindowMask;
+  text.qk_dim = text.v_dim = 128;
+  text.block_q = 192, text.block_k = 96;
+  for (const char *arch : {"avx512", "avx2"}) {
+    compile_cpu(text.str(), arch, false);
+    EXPECT_LE(compile_cpu(text.str(), arch, false)->milliseconds, 400) << arch;
+  }
+}
+
+} // namespace

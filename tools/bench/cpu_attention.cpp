@@ -1,0 +1,238 @@
+// Measures compiled CPU kernels against what the core can do at that moment:
+// shapes enter on the command line, one JSON object per measurement leaves.
+#include "tests/target/cpu/cpu_kernel.h"
+#include "tests/target/spirv/kernel_text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <immintrin.h>
+#include <random>
+#include <vector>
+
+namespace {
+
+double thread_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+// Twelve independent accumulators: more than latency times throughput needs.
+#define TWELVE(op, r)                                                                              \
+  op r "0\n" op r "1\n" op r "2\n" op r "3\n" op r "4\n" op r "5\n" op r "6\n" op r "7\n" op r     \
+       "8\n" op r "9\n" op r "10\n" op r "11\n"
+#define BURST(name, op, r)                                                                         \
+  __attribute__((target("avx512f"))) double name(long count) {                                     \
+    double start = thread_seconds();                                                               \
+    asm volatile("1:\n" TWELVE(op, r) "dec %0\njnz 1b"                                             \
+                 : "+r"(count)::"cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",      \
+                   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm14", "xmm15");                    \
+    return thread_seconds() - start;                                                               \
+  }
+BURST(burst_zmm, "vfmadd231ps %%zmm14,%%zmm15,", "%%zmm")
+BURST(burst_ymm, "vfmadd231ps %%ymm14,%%ymm15,", "%%ymm")
+BURST(burst_bf16, "vdpbf16ps %%zmm14,%%zmm15,", "%%zmm")
+
+// What the core can do right now, in GFLOP/s.
+double peak(const std::string &arch, bool bf16_dot) {
+  const long count = 400000;
+  if (arch == "avx2")
+    return double(count) * 12 * 16 / burst_ymm(count) / 1e9;
+  if (bf16_dot)
+    return double(count) * 12 * 64 / burst_bf16(count) / 1e9;
+  return double(count) * 12 * 32 / burst_zmm(count) / 1e9;
+}
+
+// The last `window` keys up to the query's own, and the first `sink`.
+const char *kWindowClassify = R"(
+    %w = tile.param_value 0 : i32
+    %sink = tile.param_value 1 : i32
+    %low = arith.subi %q_lo, %w : i32
+    %high = arith.subi %q_hi, %w : i32
+    %a1 = arith.cmpi sgt, %k_hi, %low : i32
+    %a2 = arith.cmpi sle, %k_lo, %q_hi : i32
+    %a3 = arith.andi %a1, %a2 : i1
+    %a4 = arith.cmpi slt, %k_lo, %sink : i32
+    %any = arith.ori %a3, %a4 : i1
+    %b1 = arith.cmpi sgt, %k_lo, %high : i32
+    %b2 = arith.cmpi sle, %k_hi, %q_lo : i32
+    %b3 = arith.andi %b1, %b2 : i1
+    %b4 = arith.cmpi slt, %k_hi, %sink : i32
+    %all = arith.ori %b3, %b4 : i1
+)";
+const char *kWindowMask = R"(
+    %w = tile.param_value 0 : i32
+    %sink = tile.param_value 1 : i32
+    %low = arith.subi %q_position, %w : i32
+    %a1 = arith.cmpi sgt, %k_position, %low : i32
+    %a2 = arith.cmpi sle, %k_position, %q_position : i32
+    %a3 = arith.andi %a1, %a2 : i1
+    %a4 = arith.cmpi slt, %k_position, %sink : i32
+    %admitted = arith.ori %a3, %a4 : i1
+)";
+
+struct Options {
+  std::string arch = "avx512", type = "f32";
+  int dim = 64, q = 1536, kv = 18720, window = 0, sink = 0, repeat = 7, heads = 1;
+  int block_q = 0, block_k = 0;
+};
+
+// Noise in any element type: random mantissas around 1 would do for time, but
+// scores should look like scores.
+std::vector<char> noise(size_t count, const std::string &type, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  size_t size = type == "f32" ? 4 : type == "i8" ? 1 : 2;
+  std::vector<char> bytes(count * size + 64);
+  for (size_t i = 0; i < count; ++i) {
+    float x = normal(random);
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    uint16_t half = type == "bf16" ? uint16_t(bits >> 16) : uint16_t(_cvtss_sh(x, 0));
+    int8_t byte = int8_t(std::clamp(x * 40, -127.0f, 127.0f));
+    std::memcpy(&bytes[i * size],
+                size == 4   ? static_cast<void *>(&x)
+                : size == 2 ? static_cast<void *>(&half)
+                            : static_cast<void *>(&byte),
+                size);
+  }
+  return bytes;
+}
+
+int measure(const Options &o) {
+  KernelText text;
+  bool int8 = o.type == "int8";
+  text.type = int8 ? "f32" : o.type;
+  text.int8 = int8;
+  text.qk_dim = text.v_dim = o.dim;
+  auto element = o.type == "bf16"  ? attn::ElementType::bf16
+                 : o.type == "f16" ? attn::ElementType::f16
+                                   : attn::ElementType::f32;
+  auto stored = int8 ? attn::ElementType::i8 : element;
+  auto blocks = mlir::attn::chooseCpuBlocks(o.arch, {o.dim, o.dim, element, stored, stored});
+  text.block_q = o.block_q ? o.block_q : blocks.q;
+  text.block_k = o.block_k ? o.block_k : blocks.k;
+  if (o.window) {
+    text.params = "#tile.param<\"window\", i32, 0, 100000>, #tile.param<\"sink\", i32, 0, 100000>";
+    text.classify = kWindowClassify;
+    text.mask = kWindowMask;
+  }
+  compile_cpu(text.str(), o.arch); // the first compilation loads dialects and targets
+  auto kernel = compile_cpu(text.str(), o.arch);
+  if (!kernel->entry) {
+    std::fprintf(stderr, "error: %s\n", kernel->error.c_str());
+    return 1;
+  }
+
+  std::string kv_type = int8 ? "i8" : text.type;
+  auto q = noise(size_t(o.heads) * o.q * o.dim, text.type, 1);
+  auto k = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 2);
+  auto v = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 3);
+  std::vector<float> scales(size_t(o.heads) * o.kv, 1.0f / 40), lse(size_t(o.heads) * o.q);
+  std::vector<char> out(q.size());
+  std::vector<void *> buffers = {q.data(), k.data(), v.data(), out.data()};
+  if (int8)
+    buffers.insert(buffers.end(), {scales.data(), scales.data()});
+  buffers.push_back(lse.data());
+
+  uint32_t bindings = kernel->info.bindings.size();
+  std::vector<uint32_t> words(ATTN_W_BINDINGS + ATTN_BINDING_WORDS * bindings, 0);
+  words[ATTN_W_Q_LEN] = o.q;
+  words[ATTN_W_BATCH] = 1;
+  words[ATTN_W_HEADS] = words[ATTN_W_KV_HEADS] = o.heads;
+  words[ATTN_W_Q_POSITION] = o.kv - o.q; // the newest keys
+  float scale = 1 / std::sqrt(float(o.dim));
+  std::memcpy(&words[ATTN_W_SCALE], &scale, 4);
+  for (uint32_t i = 0; i < bindings; ++i) { // (tokens, heads, dim), as a model's projections lie
+    uint32_t dim = kernel->info.bindings[i].rank == 4 ? o.dim : 1;
+    words[ATTN_W_BINDINGS + 4 * i + 1] = dim;
+    words[ATTN_W_BINDINGS + 4 * i + 2] = dim * o.heads;
+  }
+  words[ATTN_W_PARAMS] = words.size();
+  words.insert(words.end(), {uint32_t(o.window), uint32_t(o.sink)});
+  words[ATTN_W_SEGMENT_BASE] = words.size();
+  words[ATTN_W_SEGMENTS] = 1;
+  words[ATTN_W_KV_LEN] = o.kv;
+  words.insert(words.end(), {0u, uint32_t(o.kv), 0u, 0u});
+
+  uint32_t block_q = kernel->info.block_q, q_tiles = (o.q + block_q - 1) / block_q;
+  double visited = 0; // pairs in tiles that are not empty
+  std::vector<uint32_t> ranges(4096 * 4);
+  for (uint32_t tile = 0; tile < q_tiles; ++tile) {
+    uint32_t n = kernel->ranges(words.data(), 0, 0, tile, ranges.data(), 4096);
+    for (uint32_t i = 0; i < n; ++i)
+      visited +=
+          double(ranges[4 * i + 2] - ranges[4 * i + 1]) * std::min(block_q, o.q - tile * block_q);
+  }
+  visited *= o.heads;
+  double flops = 4 * visited * o.dim, density = visited / (double(o.heads) * o.q * o.kv);
+
+  void *arena = std::aligned_alloc(64, (kernel->info.arena_bytes + 63) / 64 * 64);
+  bool bf16_dot = o.arch == "avx512-bf16" && o.type == "bf16";
+  std::vector<double> ratios, rates, peaks;
+  for (int r = 0; r < o.repeat; ++r) {
+    double before = peak(o.arch, bf16_dot), start = thread_seconds();
+    kernel->entry(words.data(), buffers.data(), arena, 0, q_tiles * o.heads);
+    double seconds = thread_seconds() - start, after = peak(o.arch, bf16_dot);
+    peaks.push_back((before + after) / 2);
+    rates.push_back(flops / seconds / 1e9);
+    ratios.push_back(rates.back() / peaks.back());
+  }
+  std::free(arena);
+  std::sort(ratios.begin(), ratios.end());
+  std::sort(rates.begin(), rates.end());
+  std::sort(peaks.begin(), peaks.end());
+  std::printf("{\"arch\": \"%s\", \"type\": \"%s\", \"dim\": %d, \"q\": %d, \"kv\": %d, "
+              "\"heads\": %d, \"window\": %d, \"sink\": %d, \"block_q\": %u, \"block_k\": %u, "
+              "\"density\": %.4f, \"gflops_best\": %.1f, \"gflops_median\": %.1f, "
+              "\"burst_gflops\": %.1f, \"ratio_best\": %.3f, \"ratio_median\": %.3f, "
+              "\"compile_ms\": %.0f, \"image_bytes\": %zu, \"arena_bytes\": %u}\n",
+              o.arch.c_str(), o.type.c_str(), o.dim, o.q, o.kv, o.heads, o.window, o.sink, block_q,
+              kernel->info.block_k, density, rates.back(), rates[rates.size() / 2], peaks.back(),
+              ratios.back(), ratios[ratios.size() / 2], kernel->milliseconds, kernel->image.size(),
+              kernel->info.arena_bytes);
+  return 0;
+}
+
+const char *kUsage =
+    "usage: cpu_attention [--arch A] [--type f32|f16|bf16|int8] [--dim D] [--q N] [--kv N]\n"
+    "                     [--heads N] [--window N --sink N] [--block-q N] [--block-k N]\n"
+    "                     [--repeat N]\n"
+    "example: cpu_attention --arch avx512 --dim 128 --q 1536 --kv 18720\n";
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options o;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    std::string name = argv[i], value = argv[i + 1];
+    if (name == "--arch")
+      o.arch = value;
+    else if (name == "--type")
+      o.type = value;
+    else if (int *number = name == "--dim"       ? &o.dim
+                           : name == "--q"       ? &o.q
+                           : name == "--kv"      ? &o.kv
+                           : name == "--heads"   ? &o.heads
+                           : name == "--window"  ? &o.window
+                           : name == "--sink"    ? &o.sink
+                           : name == "--block-q" ? &o.block_q
+                           : name == "--block-k" ? &o.block_k
+                           : name == "--repeat"  ? &o.repeat
+                                                 : nullptr)
+      *number = std::atoi(value.c_str());
+    else
+      return std::fputs(kUsage, stderr), 2;
+  }
+  if (argc % 2 == 0)
+    return std::fputs(kUsage, stderr), 2;
+  if (!cpu_runs(o.arch)) {
+    std::fprintf(stderr, "error: this CPU does not run %s\n", o.arch.c_str());
+    return 3;
+  }
+  return measure(o);
+}
