@@ -205,8 +205,12 @@ private:
       for (int in : node.inputs)
         if (in != kAbsent)
           m |= mask[in];
+      // Results that are handed out or kept cannot move between memo entries;
+      // views of an input stay where the input is.
+      bool view = find_op(node.domain, node.op)->flags & kView;
       for (int out : node.outputs)
-        if (out != kAbsent && plan_.places[out] == Place::persistent)
+        if (out != kAbsent && plan_.places[out] == Place::persistent &&
+            !(view && g_.values[plan_.locations[out].root].is_input && !g_.values[out].is_output))
           m |= kBig;
       for (int out : node.outputs)
         if (out != kAbsent)

@@ -1,0 +1,53 @@
+// Binds a model's Attention nodes to compiled kernels: nodes, bindings and a
+// bundle go in, graph kernels come out that launch them on a device.
+#pragma once
+
+#include "runtime/bundle/bundle_reader.h"
+#include "runtime/call/attention_call.h"
+#include "runtime/device/device.h"
+#include "runtime/graph/op.h"
+#include "runtime/stream/description.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace attn::stream {
+
+// Which cached keys the next pass sees. The streamer writes it before each run;
+// all self-attention kernels read it.
+struct CacheView {
+  std::vector<Segment> segments; // in slot order
+  int32_t q_position = 0;
+};
+
+struct DispatchStats {
+  uint64_t launches = 0, nanoseconds = 0;
+  std::vector<std::string> chosen; // "layers.0.self_attn: demo_self f32 cpu avx512"
+};
+
+class AttentionDispatch {
+public:
+  // `bundle` may be null: nodes then fall back to the reference if that was asked
+  // for, else they are errors that name the command which makes a bundle.
+  AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
+                    bool allow_reference, const CacheView &view, std::string variant = {});
+
+  // The maker that a graph session calls for every Attention node. The dispatch
+  // must outlive the session.
+  graph::AttentionMaker maker();
+  const DispatchStats &stats() const { return stats_; }
+
+private:
+  friend class BoundAttention;
+  Result<std::unique_ptr<graph::OpKernel>> make(const graph::MakeContext &c);
+
+  const Description &description_;
+  const Bundle *bundle_;
+  Device &device_;
+  bool allow_reference_;
+  const CacheView &view_;
+  std::string variant_;
+  DispatchStats stats_;
+};
+
+} // namespace attn::stream

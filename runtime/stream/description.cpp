@@ -1,0 +1,319 @@
+// Reads stream.toml with toml++; every key is checked, unknown ones are refused
+// so that a misspelt key is not silently a default.
+#include "runtime/stream/description.h"
+
+#include "runtime/base/mapped_file.h"
+#include <cmath>
+#include <set>
+#define TOML_EXCEPTIONS 0
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+namespace attn::stream {
+
+bool matches_pattern(const std::string &pattern, const std::string &name) {
+  size_t p = 0, n = 0, star = std::string::npos, mark = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      mark = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p;
+      ++n;
+    } else if (star != std::string::npos) {
+      p = star + 1;
+      n = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*')
+    ++p;
+  return p == pattern.size();
+}
+
+namespace {
+
+// One table being read: keys that were asked for are remembered.
+class Section {
+public:
+  Section(const toml::table *table, std::string name, const std::string &path, Status &status)
+      : table_(table), name_(std::move(name)), path_(path), status_(status) {}
+
+  bool exists() const { return table_ != nullptr; }
+
+  const toml::node *get(const char *key, bool required) {
+    asked_.insert(key);
+    const toml::node *node = table_ ? table_->get(key) : nullptr;
+    if (!node && required)
+      fail(key, "is missing");
+    return node;
+  }
+  void text(const char *key, std::string &out, bool required = true) {
+    if (const toml::node *node = get(key, required)) {
+      if (auto value = node->value_exact<std::string>())
+        out = *value;
+      else
+        fail(key, "must be a text", node);
+    }
+  }
+  void integer(const char *key, int64_t &out, int64_t low, int64_t high, bool required = true) {
+    if (const toml::node *node = get(key, required)) {
+      auto value = node->value_exact<int64_t>();
+      if (value && *value >= low && *value <= high)
+        out = *value;
+      else
+        fail(key, concat("must be an integer from ", low, " to ", high), node);
+    }
+  }
+  template <typename T> void number(const char *key, T &out, bool required = true) {
+    if (const toml::node *node = get(key, required)) {
+      auto value = node->value<double>();
+      if (value && std::isfinite(*value))
+        out = static_cast<T>(*value);
+      else
+        fail(key, "must be a finite number", node);
+    }
+  }
+  void numbers(const char *key, std::vector<double> &out, size_t low, size_t high,
+               bool required = true) {
+    const toml::node *node = get(key, required);
+    if (!node)
+      return;
+    const toml::array *array = node->as_array();
+    bool good = array && array->size() >= low && array->size() <= high;
+    for (size_t i = 0; good && i < array->size(); ++i) {
+      auto value = (*array)[i].value<double>();
+      good = value && std::isfinite(*value);
+      if (good)
+        out.push_back(*value);
+    }
+    if (!good)
+      fail(key,
+           concat("must be a list of ", low, low == high ? "" : concat(" to ", high), " numbers"),
+           node);
+  }
+  // One of a few words; returns its index.
+  size_t choice(const char *key, std::initializer_list<const char *> words, bool required = true) {
+    std::string value = *words.begin(), list;
+    text(key, value, required);
+    size_t index = 0;
+    for (const char *word : words) {
+      if (value == word)
+        return index;
+      list += (list.empty() ? "'" : ", '") + std::string(word) + "'";
+      ++index;
+    }
+    fail(key, concat("is '", value, "'; it must be one of ", list),
+         table_ ? table_->get(key) : nullptr);
+    return 0;
+  }
+  void fail(const char *key, const std::string &what, const toml::node *node = nullptr) {
+    if (!status_.ok())
+      return;
+    const toml::node *where = node ? node : static_cast<const toml::node *>(table_);
+    std::string place = path_;
+    if (where && where->source().begin)
+      place += concat(":", where->source().begin.line, ":", where->source().begin.column);
+    std::string full = name_.empty() ? key : name_ + "." + key;
+    status_ = Status::invalid_input(full, " ", what).at(place);
+  }
+  void refuse_unknown() {
+    if (!table_)
+      return;
+    for (auto &&[key, value] : *table_)
+      if (!asked_.count(std::string(key.str())))
+        fail(std::string(key.str()).c_str(), "is no key of a stream description", &value);
+  }
+  const toml::table *table() const { return table_; }
+
+private:
+  const toml::table *table_;
+  std::string name_;
+  const std::string &path_;
+  Status &status_;
+  std::set<std::string> asked_;
+};
+
+std::string fill_layer(std::string pattern, int64_t layer) {
+  size_t at = pattern.find("{layer}");
+  return at == std::string::npos ? pattern : pattern.replace(at, 7, std::to_string(layer));
+}
+
+void read_cache(Section &s, Description &d) {
+  int64_t layers = 0;
+  s.integer("layers", layers, 1, 4096);
+  const char *keys[] = {"k_in", "v_in", "k_out", "v_out"};
+  std::vector<std::string> *lists[] = {&d.k_in, &d.v_in, &d.k_out, &d.v_out};
+  for (int i = 0; i < 4; ++i) {
+    std::string pattern;
+    s.text(keys[i], pattern);
+    if (layers > 1 && !pattern.empty() && pattern.find("{layer}") == std::string::npos)
+      s.fail(keys[i], "must contain {layer}");
+    for (int64_t l = 0; l < layers; ++l)
+      lists[i]->push_back(fill_layer(pattern, l));
+  }
+  s.integer("sink_frames", d.sink_frames, 0, 1 << 20);
+  s.integer("window_frames", d.window_frames, 1, 1 << 20);
+  s.choice("positions", {"contiguous"}, false);
+  if (d.sink_frames % d.frames_per_block)
+    s.fail("sink_frames", concat("must be a multiple of frames_per_block, ", d.frames_per_block));
+  if (d.window_frames % d.frames_per_block)
+    s.fail("window_frames", concat("must be a multiple of frames_per_block, ", d.frames_per_block));
+}
+
+void read_schedule(Section &s, Description &d) {
+  std::vector<double> timesteps;
+  s.numbers("timesteps", timesteps, 1, 1000);
+  for (double t : timesteps) {
+    if (t <= 0 || (!d.timesteps.empty() && t >= d.timesteps.back()))
+      s.fail("timesteps", "must fall and stay above 0");
+    d.timesteps.push_back(static_cast<float>(t));
+  }
+  d.renoise = s.choice("renoise", {"euler", "fresh"}) ? Renoise::fresh : Renoise::euler;
+  s.number("clean_timestep", d.clean_timestep, false);
+}
+
+void read_attention(Section &s, Description &d) {
+  if (!s.exists())
+    return;
+  for (auto &&[key, value] : *s.table()) {
+    std::string name(key.str());
+    const toml::node *node = s.get(name.c_str(), true);
+    AttentionBinding binding{name, "", ""};
+    if (const toml::table *table = node->as_table()) {
+      if (auto nodes = (*table)["nodes"].value<std::string>())
+        binding.nodes = *nodes;
+      if (auto spec = (*table)["spec"].value<std::string>())
+        binding.spec = *spec;
+    }
+    if (binding.nodes.empty() || binding.spec.empty())
+      s.fail(name.c_str(), "must be a table with nodes and spec", node);
+    d.attention.push_back(std::move(binding));
+  }
+}
+
+} // namespace
+
+Result<Description> parse_description(const std::string &text, const std::string &path) {
+  toml::parse_result parsed = toml::parse(text, path);
+  if (!parsed) {
+    const auto &where = parsed.error().source().begin;
+    return Status::invalid_input(parsed.error().description())
+        .at(concat(path, ":", where.line, ":", where.column));
+  }
+  const toml::table &root = parsed.table();
+  Status status;
+  Description d;
+  d.path = path;
+  Section top(&root, "", path, status);
+  auto section = [&](const char *name, bool required = true) {
+    const toml::node *node = top.get(name, required);
+    if (node && !node->is_table())
+      top.fail(name, "must be a table", node);
+    return Section(node ? node->as_table() : nullptr, name, path, status);
+  };
+  int64_t format = 0;
+  top.integer("format", format, 1, 1);
+  top.text("name", d.name, false);
+
+  Section model = section("model");
+  model.integer("frames_per_block", d.frames_per_block, 1, 1 << 16);
+  model.integer("tokens_per_frame", d.tokens_per_frame, 1, 1 << 24);
+  std::vector<double> shape;
+  model.numbers("sample_shape", shape, 3, 3);
+  for (double v : shape) {
+    if (v < 1 || v > 1 << 16 || v != std::floor(v))
+      model.fail("sample_shape", "must be channels, height and width, from 1 to 65536");
+    else
+      d.sample_shape.push_back(static_cast<int64_t>(v));
+  }
+  model.choice("dtype", {"f32"}, false);
+  model.refuse_unknown();
+
+  Section in = section("inputs");
+  in.text("sample", d.sample);
+  in.text("timestep", d.timestep);
+  in.text("prompt", d.prompt);
+  in.text("write_index", d.write_index);
+  in.text("kv_length", d.kv_length);
+  in.text("q_positions", d.q_positions);
+  in.text("k_positions", d.k_positions);
+  in.refuse_unknown();
+  Section out = section("outputs");
+  out.text("prediction", d.prediction);
+  out.refuse_unknown();
+
+  Section prediction = section("prediction");
+  d.kind = prediction.choice("kind", {"x0", "flow"}) ? Prediction::flow : Prediction::x0;
+  std::vector<double> clamp;
+  prediction.numbers("clamp", clamp, 2, 2, false);
+  if (clamp.size() == 2) {
+    d.clamp = true;
+    d.clamp_low = static_cast<float>(clamp[0]);
+    d.clamp_high = static_cast<float>(clamp[1]);
+  }
+  prediction.refuse_unknown();
+
+  Section cache = section("cache");
+  read_cache(cache, d);
+  cache.refuse_unknown();
+  Section schedule = section("schedule");
+  read_schedule(schedule, d);
+  schedule.refuse_unknown();
+
+  Section recache = section("recache", false);
+  if (recache.exists()) {
+    recache.choice("on", {"prompt"});
+    recache.integer("replay_frames", d.replay_frames, 0, 1 << 20);
+    recache.choice("order", {"sequential"}, false);
+    d.sink = recache.choice("sink", {"refresh", "keep"}, false) ? SinkRecache::keep
+                                                                : SinkRecache::refresh;
+    recache.refuse_unknown();
+  }
+
+  Section prompt = section("prompt");
+  prompt.choice("kind", {"words"});
+  prompt.integer("words", d.prompt_words, 1, 1 << 16);
+  std::string vocabulary;
+  prompt.text("vocabulary", vocabulary);
+  size_t slash = path.rfind('/');
+  d.vocabulary_path = slash == std::string::npos || vocabulary.starts_with('/')
+                          ? vocabulary
+                          : path.substr(0, slash + 1) + vocabulary;
+  prompt.text("default", d.default_prompt, false);
+  prompt.refuse_unknown();
+
+  Section decoder = section("decoder");
+  decoder.choice("kind", {"pixels"});
+  std::vector<double> range;
+  decoder.numbers("range", range, 2, 2, false);
+  if (range.size() == 2) {
+    d.range_low = static_cast<float>(range[0]);
+    d.range_high = static_cast<float>(range[1]);
+    if (!(range[0] < range[1]))
+      decoder.fail("range", "must rise");
+  }
+  decoder.number("fps", d.fps, false);
+  if (!(d.fps > 0 && d.fps <= 1000))
+    decoder.fail("fps", "must be above 0, at most 1000");
+  decoder.integer("scale", d.scale, 1, 64, false);
+  decoder.refuse_unknown();
+  if (status.ok() && d.sample_shape[0] != 3 && d.sample_shape[0] != 1)
+    model.fail("sample_shape", "must have 1 or 3 channels to be shown as pixels");
+
+  Section attention = section("attention", false);
+  read_attention(attention, d);
+  top.refuse_unknown();
+  if (!status.ok())
+    return status;
+  return d;
+}
+
+Result<Description> read_description(const std::string &path) {
+  ATTN_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  std::string text(reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size());
+  return parse_description(text, path);
+}
+
+} // namespace attn::stream

@@ -1,0 +1,321 @@
+// The streaming algorithm: few-step denoising of a block that attends the cached
+// ones, a clean pass that stores it, ring slots, and recache on a prompt change.
+#include "runtime/stream/streamer.h"
+
+#include "runtime/graph/build.h"
+#include "runtime/onnx/load_model.h"
+#include "runtime/stream/noise.h"
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#if defined(__clang__)
+#pragma clang fp contract(off) // the same bits on every machine
+#endif
+
+namespace attn::stream {
+
+using Clock = std::chrono::steady_clock;
+static double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Result<std::unique_ptr<Streamer>> Streamer::create(const StreamerOptions &options) {
+  std::unique_ptr<Streamer> streamer(new Streamer());
+  ATTN_RETURN_IF_ERROR(streamer->open(options));
+  return streamer;
+}
+
+Streamer::~Streamer() {
+  // Kernels before the device that runs them.
+  session_.reset();
+  dispatch_.reset();
+}
+
+Status Streamer::open(const StreamerOptions &options) {
+  options_ = options;
+  std::string path = options.description_path;
+  if (path.empty()) {
+    size_t slash = options.model_path.rfind('/');
+    path =
+        (slash == std::string::npos ? "" : options.model_path.substr(0, slash + 1)) + "stream.toml";
+  }
+  ATTN_ASSIGN_OR_RETURN(description_, read_description(path));
+  const Description &d = description_;
+  ATTN_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::open(d.vocabulary_path, d.prompt_words));
+  tokenizer_ = std::move(tokenizer);
+  if (!options.bundle_path.empty()) {
+    ATTN_ASSIGN_OR_RETURN(Bundle bundle, Bundle::open(options.bundle_path));
+    bundle_ = std::move(bundle);
+  }
+  DeviceOptions device_options;
+  device_options.threads = options.threads;
+  ATTN_ASSIGN_OR_RETURN(device_, open_device(options.device, device_options));
+  ThreadPool *pool = device_->threads();
+  if (!pool) {
+    own_pool_ = std::make_unique<ThreadPool>(options.threads);
+    pool = own_pool_.get();
+  }
+
+  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model_path));
+  auto built = graph::build_graph(model);
+  if (!built.ok())
+    return built.status().at(options.model_path);
+  dispatch_ =
+      std::make_unique<AttentionDispatch>(description_, bundle_ ? &*bundle_ : nullptr, *device_,
+                                          options.allow_reference, view_, options.variant);
+  graph::SessionOptions session_options;
+  session_options.attention = dispatch_->maker();
+  auto session = graph::Session::create(std::move(*built), *pool, session_options);
+  if (!session.ok())
+    return session.status().at(options.model_path);
+  session_ = std::move(*session);
+  return bind_tensors();
+}
+
+// Every role's tensor, with the type and shape that the description implies.
+Status Streamer::bind_tensors() {
+  const Description &d = description_;
+  const int64_t frames = d.frames_per_block;
+  block_tokens_ = frames * d.tokens_per_frame;
+  block_elements_ = frames * d.frame_elements();
+  auto bind = [&](const std::string &name, const char *role, graph::DType dtype,
+                  std::initializer_list<int64_t> dims, graph::Tensor &out) {
+    const graph::Tensor *t = session_->find(name);
+    if (!t)
+      return Status::invalid_input("the model has no tensor '", name, "', named as the ", role)
+          .at(d.path);
+    graph::Shape want(dims);
+    if (t->dtype != dtype || !(t->shape == want))
+      return Status::invalid_input("the ", role, " '", name, "' is ",
+                                   graph::TensorType{t->dtype, t->shape}.text(), " in the model; ",
+                                   graph::TensorType{dtype, want}.text(), " is described")
+          .at(d.path);
+    out = *t;
+    return Status();
+  };
+  using graph::DType;
+  std::initializer_list<int64_t> block = {1, frames, d.sample_shape[0], d.sample_shape[1],
+                                          d.sample_shape[2]};
+  ATTN_RETURN_IF_ERROR(bind(d.sample, "sample", DType::f32, block, sample_));
+  ATTN_RETURN_IF_ERROR(bind(d.prediction, "prediction", DType::f32, block, prediction_));
+  ATTN_RETURN_IF_ERROR(bind(d.timestep, "timestep", DType::f32, {1, frames}, timestep_));
+  ATTN_RETURN_IF_ERROR(bind(d.prompt, "prompt", DType::i64, {1, d.prompt_words}, prompt_));
+  ATTN_RETURN_IF_ERROR(bind(d.write_index, "write index", DType::i64, {1}, write_index_));
+  ATTN_RETURN_IF_ERROR(bind(d.kv_length, "cache length", DType::i64, {1}, kv_length_));
+  ATTN_RETURN_IF_ERROR(
+      bind(d.q_positions, "query positions", DType::i64, {1, block_tokens_}, q_positions_));
+  slots_ = (d.sink_frames + d.window_frames) * d.tokens_per_frame;
+  ATTN_RETURN_IF_ERROR(bind(d.k_positions, "key positions", DType::i64, {1, slots_}, k_positions_));
+
+  std::vector<std::string> cache_outputs;
+  for (size_t layer = 0; layer < d.k_in.size(); ++layer)
+    for (int which = 0; which < 2; ++which) {
+      const std::string &in = which ? d.v_in[layer] : d.k_in[layer];
+      const std::string &out = which ? d.v_out[layer] : d.k_out[layer];
+      const graph::Tensor *a = session_->find(in), *b = session_->find(out);
+      if (!a || !b)
+        return Status::invalid_input("the model has no tensor '", a ? out : in,
+                                     "', named as a cache")
+            .at(d.path);
+      if (a->shape.rank != 4 || a->dtype != DType::f32 || a->shape[2] != slots_ ||
+          !(a->shape == b->shape))
+        return Status::invalid_input("the cache '", in, "' is ",
+                                     graph::TensorType{a->dtype, a->shape}.text(), "; ", slots_,
+                                     " slots are described")
+            .at(d.path);
+      if (a->data != b->data)
+        return Status::invalid_input("the cache '", in, "' is not updated in place: '", out,
+                                     "' must be a TensorScatter of it that nothing else reads")
+            .at(options_.model_path);
+      caches_.push_back(a);
+      cache_outputs.push_back(out);
+    }
+  ATTN_ASSIGN_OR_RETURN(clean_schedule_, session_->add_schedule(cache_outputs));
+
+  sink_blocks_ = options_.use_sink ? d.sink_frames / frames : 0;
+  window_blocks_ = d.window_frames / frames;
+  replay_blocks_ = d.replay_frames / frames;
+  size_t block_size = static_cast<size_t>(block_elements_);
+  size_t kept = static_cast<size_t>(sink_blocks_ + window_blocks_);
+  clean_.resize(block_size * kept);
+  moved_.resize(block_size * kept);
+  x_.resize(block_size);
+  x0_.resize(block_size);
+  noise_.resize(block_size);
+  kept_.reserve(kept + 1);
+  view_.segments.reserve(kept);
+  ids_.resize(static_cast<size_t>(d.prompt_words));
+  return {};
+}
+
+// ---- the cache's bookkeeping --------------------------------------------------
+
+void Streamer::empty_cache() {
+  kept_.clear();
+  sinks_ = ring_count_ = 0;
+}
+
+// Gives a block its slot; in the ring it evicts the oldest, and copies nothing.
+void Streamer::admit(int64_t position) {
+  int64_t slot;
+  if (sinks_ < sink_blocks_) {
+    slot = sinks_++;
+  } else {
+    slot = sink_blocks_ + ring_count_++ % window_blocks_;
+    std::erase_if(kept_, [&](const Kept &k) { return k.slot == slot; });
+  }
+  kept_.push_back({slot, position});
+}
+
+Status Streamer::pass(const float *sample, float timestep, size_t rank, bool predict) {
+  const size_t bytes = static_cast<size_t>(block_elements_) * sizeof(float);
+  std::memcpy(sample_.data, sample, bytes);
+  for (int64_t f = 0; f < description_.frames_per_block; ++f)
+    timestep_.as<float>()[f] = timestep;
+  const int64_t n = block_tokens_;
+  *write_index_.as<int64_t>() = kept_[rank].slot * n;
+  *kv_length_.as<int64_t>() = static_cast<int64_t>(kept_.size()) * n;
+  for (int64_t t = 0; t < n; ++t)
+    q_positions_.as<int64_t>()[t] = static_cast<int64_t>(rank) * n + t;
+  for (size_t r = 0; r < kept_.size(); ++r) // slots without a block keep what they had
+    for (int64_t t = 0; t < n; ++t)
+      k_positions_.as<int64_t>()[kept_[r].slot * n + t] = static_cast<int64_t>(r) * n + t;
+
+  // Masks see positions in the stream; neighbouring slots in order are one segment.
+  view_.segments.clear();
+  for (int64_t slot = 0; slot < sink_blocks_ + window_blocks_; ++slot)
+    for (const Kept &k : kept_) {
+      if (k.slot != slot)
+        continue;
+      int32_t at = static_cast<int32_t>(slot * n), position = static_cast<int32_t>(k.position * n);
+      if (!view_.segments.empty()) {
+        Segment &last = view_.segments.back();
+        if (last.first_slot + last.length == at && last.first_position + last.length == position) {
+          last.length += static_cast<int32_t>(n);
+          continue;
+        }
+      }
+      view_.segments.push_back({at, static_cast<int32_t>(n), position});
+    }
+  view_.q_position = static_cast<int32_t>(kept_[rank].position * n);
+
+  ATTN_RETURN_IF_ERROR(session_->run(predict ? 0 : clean_schedule_));
+  if (recording_) {
+    PassRecord r;
+    r.sample.assign(sample, sample + block_elements_);
+    if (predict)
+      r.prediction.assign(prediction_.as<float>(), prediction_.as<float>() + block_elements_);
+    r.timestep = timestep;
+    r.write_index = *write_index_.as<int64_t>();
+    r.kv_length = *kv_length_.as<int64_t>();
+    r.prompt = ids_;
+    r.q_positions.assign(q_positions_.as<int64_t>(), q_positions_.as<int64_t>() + n);
+    r.k_positions.assign(k_positions_.as<int64_t>(), k_positions_.as<int64_t>() + slots_);
+    passes_.push_back(std::move(r));
+  }
+  return {};
+}
+
+// ---- prompts --------------------------------------------------------------------
+
+Status Streamer::set_prompt(const std::string &text) {
+  ATTN_ASSIGN_OR_RETURN(wanted_ids_, tokenizer_->encode(text));
+  prompt_due_ = true;
+  return {};
+}
+
+Status Streamer::apply_prompt() {
+  prompt_due_ = false;
+  bool changed = has_prompt_ && wanted_ids_ != ids_;
+  has_prompt_ = true;
+  ids_ = wanted_ids_;
+  std::memcpy(prompt_.data, ids_.data(), ids_.size() * sizeof(int64_t));
+  if (!changed || kept_.empty() || options_.recache == Recache::stale)
+    return {};
+  if (options_.recache == Recache::full)
+    return replay();
+  empty_cache();
+  next_position_ = 0; // the next block is a first block
+  return {};
+}
+
+// Re-runs the retained clean blocks in time order under the new prompt. The ring
+// starts anew, so that the valid slots are a prefix of the cache again.
+Status Streamer::replay() {
+  const size_t block_size = static_cast<size_t>(block_elements_);
+  std::vector<Kept> old = kept_;
+  const size_t sinks = static_cast<size_t>(sinks_);
+  const size_t ring = old.size() - sinks;
+  const size_t keep = std::min(ring, static_cast<size_t>(replay_blocks_));
+  old.erase(old.begin() + static_cast<long>(sinks), old.end() - static_cast<long>(keep));
+  for (size_t i = 0; i < old.size(); ++i)
+    std::copy_n(clean(old[i].slot), block_size, moved_.data() + i * block_size);
+  empty_cache();
+  for (size_t i = 0; i < old.size(); ++i) {
+    admit(old[i].position);
+    float *sample = clean(kept_.back().slot);
+    std::copy_n(moved_.data() + i * block_size, block_size, sample);
+    if (i >= sinks || description_.sink == SinkRecache::refresh)
+      ATTN_RETURN_IF_ERROR(pass(sample, description_.clean_timestep, kept_.size() - 1, false));
+  }
+  return {};
+}
+
+// ---- generation -------------------------------------------------------------------
+
+Result<std::span<const float>> Streamer::next_block() {
+  const Description &d = description_;
+  passes_.clear();
+  times_ = {};
+  if (!has_prompt_ && !prompt_due_)
+    ATTN_RETURN_IF_ERROR(set_prompt(d.default_prompt));
+  auto start = Clock::now();
+  if (prompt_due_) {
+    ATTN_RETURN_IF_ERROR(apply_prompt());
+    times_.recache = seconds_since(start);
+  }
+
+  start = Clock::now();
+  if (next_position_ >= INT32_MAX / block_tokens_ - 1)
+    return Status::usage("the stream has reached the last position that kernels can name; start a "
+                         "new one");
+  admit(next_position_++);
+  const size_t rank = kept_.size() - 1;
+  const uint32_t block = static_cast<uint32_t>(block_);
+  fill_normal(x_.data(), block_elements_, options_.seed, block, 0);
+  for (size_t step = 0; step < d.timesteps.size(); ++step) {
+    const float t = d.timesteps[step];
+    ATTN_RETURN_IF_ERROR(pass(x_.data(), t, rank, true));
+    const float *prediction = prediction_.as<float>();
+    for (int64_t i = 0; i < block_elements_; ++i) {
+      float v = d.kind == Prediction::flow ? x_[i] - t * prediction[i] : prediction[i];
+      if (d.clamp)
+        v = std::min(std::max(v, d.clamp_low), d.clamp_high);
+      x0_[i] = v;
+    }
+    if (step + 1 == d.timesteps.size())
+      break;
+    const float next = d.timesteps[step + 1];
+    if (d.renoise == Renoise::euler) {
+      const float ratio = next / t;
+      for (int64_t i = 0; i < block_elements_; ++i)
+        x_[i] = x0_[i] + ratio * (x_[i] - x0_[i]);
+    } else {
+      fill_normal(noise_.data(), block_elements_, options_.seed, block,
+                  static_cast<uint32_t>(step + 1));
+      const float rest = 1 - next;
+      for (int64_t i = 0; i < block_elements_; ++i)
+        x_[i] = rest * x0_[i] + next * noise_[i];
+    }
+  }
+  times_.denoise = seconds_since(start);
+  start = Clock::now();
+  std::copy(x0_.begin(), x0_.end(), clean(kept_[rank].slot));
+  ATTN_RETURN_IF_ERROR(pass(x0_.data(), d.clean_timestep, rank, false));
+  times_.clean = seconds_since(start);
+  ++block_;
+  return std::span<const float>(x0_);
+}
+
+} // namespace attn::stream

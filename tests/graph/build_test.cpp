@@ -1,0 +1,84 @@
+// What the graph builder infers, folds and refuses.
+#include "tests/graph/graph_fixture.h"
+
+using namespace attn;
+using namespace attn::test;
+
+static void expect_refused(const OnnxBuilder &b, const std::string &words) {
+  Runner r(b);
+  ASSERT_FALSE(r.status().ok());
+  EXPECT_EQ(r.status().code(), StatusCode::invalid_input);
+  EXPECT_NE(r.status().to_string().find(words), std::string::npos) << r.status().to_string();
+}
+
+TEST(BuildGraph, NamesEveryUnknownOperatorAndTheFirstNode) {
+  OnnxBuilder b;
+  b.input("x", kF32, {1}).node("Conv3D", {"x"}, {"a"}, {}, "patchify").node("Frob", {"a"}, {"y"});
+  b.output("y");
+  expect_refused(b,
+                 "node 'patchify' (Conv3D): uses operators that this runtime lacks: Conv3D, Frob");
+}
+
+TEST(BuildGraph, RefusesSymbolicSizes) {
+  expect_refused(OnnxBuilder().input("x", kF32, {-1}).node("Neg", {"x"}, {"y"}).output("y"),
+                 "no size for dimension 0 ('n')");
+}
+
+TEST(BuildGraph, RefusesShapesThatDoNotFit) {
+  OnnxBuilder b;
+  b.input("x", kF32, {2, 3}).constant<float>("w", {4, 5}, std::vector<float>(20));
+  b.node("MatMul", {"x", "w"}, {"y"}, {}, "fc1").output("y");
+  expect_refused(b, "node 'fc1' (MatMul): cannot multiply [2, 3] by [4, 5]");
+}
+
+TEST(BuildGraph, RefusesShapesComputedAtRunTime) {
+  OnnxBuilder b;
+  b.input("x", kF32, {6}).input("s", kI64, {2}).node("Reshape", {"x", "s"}, {"y"}).output("y");
+  expect_refused(b, "computed at run time");
+}
+
+TEST(BuildGraph, FoldsShapeArithmetic) {
+  // reshape(x, concat(shape(x)[0:1], [-1])) as exporters write it
+  OnnxBuilder b;
+  b.input("x", kF32, {2, 3, 4})
+      .constant<int64_t>("zero", {1}, {0})
+      .constant<int64_t>("one", {1}, {1});
+  b.constant<int64_t>("rest", {1}, {-1});
+  b.node("Shape", {"x"}, {"shape"}).node("Slice", {"shape", "zero", "one"}, {"first"});
+  b.node("Concat", {"first", "rest"}, {"to"}, {attr("axis", 0)});
+  b.node("Reshape", {"x", "to"}, {"y"}).output("y");
+  Runner r(b);
+  ASSERT_TRUE(r.status().ok()) << r.status().to_string();
+  EXPECT_EQ(r.session().find("y")->shape, (graph::Shape{2, 12}));
+  EXPECT_EQ(r.count("Shape") + r.count("Slice") + r.count("Concat"), 0u);
+}
+
+TEST(BuildGraph, FoldsWeightArithmetic) {
+  OnnxBuilder b;
+  b.input("x", kF32, {2}).constant<float>("a", {2}, {1, 2}).constant<float>("b", {2}, {3, 4});
+  b.node("Mul", {"a", "b"}, {"ab"}).node("Add", {"x", "ab"}, {"y"}).output("y");
+  Runner r(b);
+  ASSERT_TRUE(r.status().ok());
+  EXPECT_EQ(r.count("Mul"), 0u);
+  EXPECT_EQ(r.set<float>("x", {10, 20}).run().get("y"), (std::vector<float>{13, 28}));
+}
+
+TEST(BuildGraph, DropsWhatNobodyReads) {
+  OnnxBuilder b;
+  b.input("x", kF32, {2}).node("Exp", {"x"}, {"unused"}).node("Neg", {"x"}, {"y"}).output("y");
+  Runner r(b);
+  EXPECT_EQ(r.session().graph().nodes.size(), 1u);
+}
+
+TEST(BuildGraph, ReportsAnIndexOutsideTheTable) {
+  OnnxBuilder b;
+  b.constant<float>("table", {3, 2}, {0, 1, 2, 3, 4, 5}).input("id", kI64, {1});
+  b.node("Gather", {"table", "id"}, {"y"}, {}, "words").output("y");
+  Runner r(b);
+  r.set<int64_t>("id", {-1}).run();
+  EXPECT_EQ(r.get("y"), (std::vector<float>{4, 5}));
+  r.set<int64_t>("id", {3});
+  Status status = r.session().run();
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.to_string(), "node 'words' (Gather): index 3 is outside 0..2");
+}

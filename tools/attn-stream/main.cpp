@@ -1,0 +1,222 @@
+// attn-stream: a model, its compiled attention kernels and prompts in; a video
+// and the figures of the stream out.
+#include "runtime/base/write_file.h"
+#include "runtime/stream/frame_writer.h"
+#include "runtime/stream/stats.h"
+#include "runtime/stream/streamer.h"
+#include "tools/attn-stream/dump.h"
+#include "tools/attn-stream/progress.h"
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+
+using namespace attn;
+
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+extern "C" void on_interrupt(int signal_number) {
+  interrupted = 1;
+  std::signal(signal_number, SIG_DFL); // the second one ends the process
+}
+
+struct Options {
+  stream::StreamerOptions stream;
+  std::string prompt, out, stats, dump, recache = "full";
+  std::vector<std::string> switches;
+  uint64_t frames = 240;
+  int64_t scale = 0;
+  bool no_sink = false, quiet = false, profile = false;
+};
+
+struct Switch {
+  uint64_t frame;
+  std::string prompt;
+};
+
+Status parse_switches(const Options &options, std::vector<Switch> &out) {
+  for (const std::string &text : options.switches) {
+    size_t colon = text.find(':');
+    uint64_t frame = 0;
+    auto [end, error] =
+        std::from_chars(text.data(), text.data() + std::min(colon, text.size()), frame);
+    if (colon == std::string::npos || error != std::errc() || end != text.data() + colon)
+      return Status::usage("--switch is '", text,
+                           "'; it must be FRAME:PROMPT, such as 40:\"blue square right\"");
+    if (!out.empty() && frame <= out.back().frame)
+      return Status::usage("--switch frames must rise: ", out.back().frame, " is followed by ",
+                           frame);
+    out.push_back({frame, text.substr(colon + 1)});
+  }
+  return {};
+}
+
+std::string quoted(const std::string &text) {
+  std::string out = "\"";
+  for (char c : text)
+    out += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  return out + "\"";
+}
+
+// FRAMES.json beside FRAMES.npy: which prompt holds from which frame on.
+Status write_schedule(const Options &options, const std::string &first,
+                      const std::vector<Switch> &switches) {
+  std::string text = "{\"streams\": [{\"0\": " + quoted(first);
+  for (const Switch &s : switches)
+    text += concat(", \"", s.frame, "\": ", quoted(s.prompt));
+  text += "}]}\n";
+  std::string path = options.out.substr(0, options.out.size() - 4) + ".json";
+  return write_file(path, {std::as_bytes(std::span<const char>(text))});
+}
+
+void print_profile(stream::Streamer &streamer) {
+  std::vector<graph::NodeTime> times = streamer.session().times();
+  std::sort(times.begin(), times.end(),
+            [](const auto &a, const auto &b) { return a.nanoseconds > b.nanoseconds; });
+  for (const graph::NodeTime &t : times)
+    if (t.runs)
+      std::fprintf(stderr, "%10.3f ms %8llu runs %8.1f us  %s\n", double(t.nanoseconds) * 1e-6,
+                   static_cast<unsigned long long>(t.runs),
+                   double(t.nanoseconds) * 1e-3 / double(t.runs), t.label.c_str());
+}
+
+Status run(const Options &options) {
+  using Clock = std::chrono::steady_clock;
+  stream::StreamStats stats;
+  stats.start();
+  std::vector<Switch> switches;
+  ATTN_RETURN_IF_ERROR(parse_switches(options, switches));
+  ATTN_ASSIGN_OR_RETURN(auto streamer, stream::Streamer::create(options.stream));
+  const stream::Description &d = streamer->description();
+  std::string first = options.prompt.empty() ? d.default_prompt : options.prompt;
+  // Every prompt is checked before the first frame, not when its turn comes.
+  for (const Switch &s : switches)
+    ATTN_RETURN_IF_ERROR(streamer->set_prompt(s.prompt));
+  ATTN_RETURN_IF_ERROR(streamer->set_prompt(first));
+  streamer->session().profile(options.profile);
+
+  stream::FrameFormat format;
+  format.width = d.sample_shape[2];
+  format.height = d.sample_shape[1];
+  format.fps = d.fps;
+  format.scale = options.scale ? options.scale : d.scale;
+  std::unique_ptr<stream::FrameWriter> writer;
+  if (!options.out.empty()) {
+    ATTN_ASSIGN_OR_RETURN(writer, stream::open_frame_writer(options.out, format));
+    if (options.out.ends_with(".npy"))
+      ATTN_RETURN_IF_ERROR(write_schedule(options, first, switches));
+  }
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+
+  tool::Progress progress(options.frames, options.quiet);
+  stream::Picture picture;
+  size_t next_switch = 0;
+  uint64_t written = 0;
+  Status status;
+  while (status.ok() && !interrupted && (options.frames == 0 || written < options.frames)) {
+    for (; next_switch < switches.size() && switches[next_switch].frame <= written; ++next_switch)
+      ATTN_RETURN_IF_ERROR(streamer->set_prompt(switches[next_switch].prompt));
+    auto block = streamer->next_block();
+    if (!block.ok()) {
+      status = block.status();
+      break;
+    }
+    auto start = Clock::now();
+    int64_t frames = d.frames_per_block;
+    for (int64_t f = 0; f < frames && status.ok(); ++f) {
+      if (options.frames && written >= options.frames)
+        break;
+      stream::to_picture(block->data() + f * d.frame_elements(), d.sample_shape[0], format.height,
+                         format.width, d.range_low, d.range_high, picture);
+      if (writer)
+        status = writer->write(picture);
+      ++written;
+    }
+    stats.block(streamer->times(), frames,
+                std::chrono::duration<double>(Clock::now() - start).count());
+    if (status.ok() && !options.dump.empty())
+      status = tool::dump_block(options.dump, *streamer, *block);
+    progress.update(written, stats.end_to_end_fps());
+  }
+  progress.finish();
+  // What was made so far is completed whatever went wrong.
+  if (writer) {
+    Status finished = writer->finish();
+    if (status.ok())
+      status = finished;
+  }
+  stats.finish(*streamer);
+  ATTN_RETURN_IF_ERROR(status);
+  if (options.profile)
+    print_profile(*streamer);
+  if (!options.quiet) {
+    if (interrupted)
+      std::fprintf(stderr, "interrupted; the file so far is complete\n");
+    std::fprintf(stderr, "%s%s%s\n%s", d.name.c_str(), options.out.empty() ? "" : " -> ",
+                 options.out.c_str(), stats.table().c_str());
+  }
+  if (!options.stats.empty()) {
+    std::string json = stats.json();
+    ATTN_RETURN_IF_ERROR(write_file(options.stats, {std::as_bytes(std::span<const char>(json))}));
+  }
+  return {};
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  CLI::App app("Streams frames from an autoregressive video model while its prompt changes.");
+  app.footer("Example:\n  attn-stream demo/step.onnx demo.attnb --prompt \"red circle left\" \\\n"
+             "      --switch 80:\"blue square right\" --frames 240 --out video.mp4");
+  app.add_option("model", options.stream.model_path,
+                 "the model, an ONNX file; stream.toml lies beside it")
+      ->required();
+  app.add_option("bundle", options.stream.bundle_path, "compiled attention kernels (.attnb)");
+  app.add_option("--prompt", options.prompt, "first prompt; default: the model's");
+  app.add_option("--switch", options.switches,
+                 "FRAME:PROMPT, a new prompt from that frame on (repeatable)");
+  app.add_option("--frames", options.frames, "frames to make; 0: until Ctrl-C")
+      ->capture_default_str();
+  app.add_option("--seed", options.stream.seed, "noise seed; the same seed gives the same frames")
+      ->capture_default_str();
+  app.add_option("--device", options.stream.device, "cpu, vulkan[:n] or cuda[:n]")
+      ->capture_default_str();
+  app.add_option("--threads", options.stream.threads, "threads; 0: one per core")
+      ->capture_default_str();
+  app.add_option("--out", options.out,
+                 "video.mp4, .gif, .webm, .mkv, .y4m, .npy, - (y4m), or a folder for PNG files");
+  app.add_option("--scale", options.scale,
+                 "enlarge the pictures this many times; default: the model's")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--stats", options.stats, "write the figures as JSON");
+  app.add_option("--recache", options.recache,
+                 "on a new prompt: full (re-run kept frames), stale (keep), flush (forget)")
+      ->check(CLI::IsMember({"full", "stale", "flush"}))
+      ->capture_default_str();
+  app.add_flag("--no-sink", options.no_sink, "keep no first frames beyond the window");
+  app.add_option("--variant", options.stream.variant, "force a kernel variant, such as f32");
+  app.add_option("--description", options.stream.description_path, "another stream.toml");
+  app.add_flag("--reference-attention", options.stream.allow_reference,
+               "run attention nodes without a compiled kernel by the slow reference");
+  app.add_option("--dump", options.dump,
+                 "folder for the state after every block, to compare runtimes");
+  app.add_flag("--profile", options.profile, "time every node of the graph");
+  app.add_flag("--quiet", options.quiet, "print errors only");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  options.stream.use_sink = !options.no_sink;
+  options.stream.recache = options.recache == "stale"   ? stream::Recache::stale
+                           : options.recache == "flush" ? stream::Recache::flush
+                                                        : stream::Recache::full;
+  Status status = run(options);
+  if (!status.ok())
+    std::fprintf(stderr, "attn-stream: error: %s\n", status.to_string().c_str());
+  return status.exit_code();
+}
