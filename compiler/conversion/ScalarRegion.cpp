@@ -27,6 +27,14 @@ SmallVector<Value> mlir::attn::inlineScalarRegion(OpBuilder &builder, Block &blo
                                                   const ScalarContext &context) {
   IRMapping map;
   map.map(block.getArguments(), args);
+  // A constant may have been hoisted out of the region by the folder; the kernel
+  // that is being built must not refer to the one that is being lowered.
+  auto lookup = [&](Value value) {
+    Operation *outside = value.getDefiningOp();
+    if (!map.contains(value) && outside && outside->hasTrait<OpTrait::ConstantLike>())
+      map.map(value, builder.clone(*outside)->getResult(0));
+    return map.lookupOrDefault(value);
+  };
   for (Operation &op : block.without_terminator()) {
     Location loc = op.getLoc();
     if (auto param = dyn_cast<tile::ParamOp>(op)) {
@@ -39,7 +47,7 @@ SmallVector<Value> mlir::attn::inlineScalarRegion(OpBuilder &builder, Block &blo
     }
     SmallVector<Value> operands;
     for (Value operand : op.getOperands())
-      operands.push_back(map.lookupOrDefault(operand));
+      operands.push_back(lookup(operand));
     int64_t lanes = lanesOf(operands);
     for (Value &operand : operands)
       operand = toLanes(builder, loc, operand, lanes);
@@ -57,6 +65,6 @@ SmallVector<Value> mlir::attn::inlineScalarRegion(OpBuilder &builder, Block &blo
   }
   SmallVector<Value> results;
   for (Value value : block.getTerminator()->getOperands())
-    results.push_back(map.lookupOrDefault(value));
+    results.push_back(lookup(value));
   return results;
 }

@@ -3,6 +3,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FoldInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -15,7 +16,19 @@ using namespace mlir::tile;
 #define GET_ATTRDEF_CLASSES
 #include "dialects/tile/TileAttrs.cpp.inc"
 
+namespace {
+/// Constants of classify and of the bodies stay there: targets inline these
+/// regions one by one into the code they build.
+struct KeepConstantsInside : DialectFoldInterface {
+  using DialectFoldInterface::DialectFoldInterface;
+  bool shouldMaterializeInto(Region *region) const final {
+    return isa<ForKeysOp>(region->getParentOp());
+  }
+};
+} // namespace
+
 void TileDialect::initialize() {
+  addInterfaces<KeepConstantsInside>();
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "dialects/tile/TileTypes.cpp.inc"

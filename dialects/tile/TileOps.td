@@ -174,7 +174,8 @@ def Tile_DequantizeKeysOp : Tile_Op<"dequantize_keys", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Tile_ScoreOp : Tile_Op<"score", [AllTypesMatch<["s", "result"]>, SingleBlock, RecursiveMemoryEffects]> {
+def Tile_ScoreOp : Tile_Op<"score", [AllTypesMatch<["s", "result"]>, SingleBlock, IsolatedFromAbove,
+    RecursiveMemoryEffects]> {
   let summary = "Rewrite each score by a scalar function of itself and its positions";
   let description = [{
     The region's arguments are (s: f32, q_position: i32, k_position: i32,
@@ -188,7 +189,8 @@ def Tile_ScoreOp : Tile_Op<"score", [AllTypesMatch<["s", "result"]>, SingleBlock
   let hasVerifier = 1;
 }
 
-def Tile_MaskOp : Tile_Op<"mask", [AllTypesMatch<["s", "result"]>, SingleBlock, RecursiveMemoryEffects]> {
+def Tile_MaskOp : Tile_Op<"mask", [AllTypesMatch<["s", "result"]>, SingleBlock, IsolatedFromAbove,
+    RecursiveMemoryEffects]> {
   let summary = "Replace the scores of pairs that are not admitted by the sentinel";
   let description = [{
     The region's arguments are (q_position: i32, k_position: i32, head: i32,

@@ -1,0 +1,35 @@
+// Runs a tile.kernel as written, tile by tile in f64: what a kernel means,
+// independent of every target's lowering.
+#pragma once
+
+#include "tests/interpreter/ScalarEvaluator.h"
+
+#include <span>
+#include <vector>
+
+namespace attn::interpreter {
+
+struct Segment {
+  int32_t firstSlot = 0, length = 0, firstPosition = 0;
+};
+
+// One call. Arrays are contiguous: q (batch, heads, rows, qk dim), k and v
+// (batch, kv heads, slots, dim), scales (batch, kv heads, slots). i8 bindings hold
+// whole numbers.
+struct KernelCall {
+  int32_t batch = 1, heads = 1, kvHeads = 1, rows = 0, slots = 0, queryPosition = 0, layer = 0;
+  double scale = 1;
+  std::vector<std::vector<Segment>> segments; // one list, or one per batch entry
+  std::span<const double> q, k, v, kScale, vScale;
+  std::vector<double> params;
+  std::vector<Table> tables;
+};
+
+struct KernelResult {
+  std::vector<double> o, lse; // (batch, heads, rows, v dim), (batch, heads, rows)
+  int64_t full = 0, partial = 0, empty = 0; // blocks by class
+};
+
+KernelResult runKernel(mlir::tile::KernelOp kernel, const KernelCall &call);
+
+} // namespace attn::interpreter
