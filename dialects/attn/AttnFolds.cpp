@@ -14,6 +14,12 @@ static IntegerAttr i32(MLIRContext *context, int64_t value) {
   return IntegerAttr::get(IntegerType::get(context, 32), static_cast<int32_t>(value));
 }
 
+// Folded results are constants of arith, like all numbers in scalar regions.
+Operation *AttnDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type,
+                                            Location loc) {
+  return arith::ConstantOp::materialize(builder, value, type, loc);
+}
+
 // x div 1 -> x; constants are divided; x div 0 -> 0.
 OpFoldResult FloorDivOp::fold(FoldAdaptor adaptor) {
   auto lhs = constantOf(adaptor.getLhs()), rhs = constantOf(adaptor.getRhs());
