@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 namespace ptxemu {
 namespace {
@@ -72,7 +73,7 @@ private:
         kernel.threads = std::atoi(s.substr(8).c_str());
       return;
     }
-    if (s == "}") {
+    if (s == "}" && statement.empty()) {
       finish_kernel();
       return;
     }
@@ -80,11 +81,13 @@ private:
       return;
     if (s[0] == '.')
       fail("unknown directive '" + s + "'");
-    if (s.back() == ':') {
+    if (statement.empty() && s.back() == ':') {
       labels[s.substr(0, s.size() - 1)] = kernel.code.size();
       return;
     }
-    parse_instruction(s);
+    statement += statement.empty() ? s : " " + s; // long ones span several lines
+    if (s.back() == ';')
+      parse_instruction(std::exchange(statement, ""));
   }
 
   void parse_directive(const std::string &s) {
@@ -124,8 +127,6 @@ private:
   }
 
   void parse_instruction(std::string s) {
-    if (s.back() != ';')
-      fail("statement without a semicolon");
     s.pop_back();
     Instruction instruction;
     instruction.line = line;
@@ -209,13 +210,14 @@ private:
     char *end = nullptr;
     uint64_t value = s[0] == '-' ? static_cast<uint64_t>(std::strtoll(s.c_str(), &end, 0))
                                  : std::strtoull(s.c_str(), &end, 0);
-    if (*end)
+    if (*end && std::string(end) != "U")
       fail("operand '" + s + "' is no register, number or symbol");
     return value;
   }
 
   std::istringstream stream;
   int line = 0;
+  std::string statement; // begun on an earlier line
   bool in_kernel = false, in_body = false;
   Module module;
   Kernel kernel;
