@@ -61,22 +61,6 @@ struct Emit {
     return x.getType().isF32() ? x
                                : arith::BitcastOp::create(b, loc, b.getF32Type(), x).getResult();
   }
-  /// Sum of a piece's numbers, pairwise.
-  Value sum(Value piece) {
-    auto type = dyn_cast<VectorType>(piece.getType());
-    if (!type)
-      return piece;
-    SmallVector<Value> terms;
-    for (int64_t i = 0; i < type.getNumElements(); ++i)
-      terms.push_back(vector::ExtractOp::create(b, loc, piece, i));
-    while (terms.size() > 1) {
-      for (size_t i = 0; i + 1 < terms.size(); ++i) {
-        terms[i] = add(terms[i], terms[i + 1]);
-        terms.erase(terms.begin() + i + 1);
-      }
-    }
-    return terms.front();
-  }
 };
 
 } // namespace mlir::attn

@@ -91,15 +91,20 @@ Value KernelBuffers::loadStorage(OpBuilder &b, Location loc, int64_t binding, Va
   return memref::LoadOp::create(b, loc, func.getArgument(1 + binding), at);
 }
 
-Value KernelBuffers::loadPiece(OpBuilder &b, Location loc, int64_t binding, Value row, int64_t dim,
-                               int64_t width) {
+int64_t KernelBuffers::perWord(int64_t binding) {
+  return int64_t(1) << packingShift(this->binding(binding).getElementType());
+}
+
+Value KernelBuffers::load(OpBuilder &b, Location loc, int64_t binding, Value element,
+                          int64_t width) {
   Type type = this->binding(binding).getElementType();
   int64_t shift = packingShift(type), perWord = int64_t(1) << shift;
-  assert(dim % perWord == 0 && width % perWord == 0 && "a piece begins and ends on words");
-  Value first = shift ? Value(arith::ShRUIOp::create(b, loc, row, i32(b, loc, shift))) : row;
+  assert(width % perWord == 0 && "a piece begins and ends on words");
+  Value first =
+      shift ? Value(arith::ShRUIOp::create(b, loc, element, i32(b, loc, shift))) : element;
   SmallVector<Value> elements;
   for (int64_t i = 0; i < width; i += perWord) {
-    Value at = add(b, loc, first, i32(b, loc, (dim + i) >> shift));
+    Value at = i ? add(b, loc, first, i32(b, loc, i >> shift)) : first;
     Value word = loadStorage(b, loc, binding, at);
     if (shift == 0)
       elements.push_back(word);
@@ -112,8 +117,7 @@ Value KernelBuffers::loadPiece(OpBuilder &b, Location loc, int64_t binding, Valu
   return vector::FromElementsOp::create(b, loc, VectorType::get(width, b.getF32Type()), elements);
 }
 
-void KernelBuffers::storePiece(OpBuilder &b, Location loc, int64_t binding, Value row, int64_t dim,
-                               Value value) {
+void KernelBuffers::store(OpBuilder &b, Location loc, int64_t binding, Value element, Value value) {
   Type type = this->binding(binding).getElementType();
   Type storage = storageType(this->binding(binding));
   SmallVector<Value> elements;
@@ -123,7 +127,8 @@ void KernelBuffers::storePiece(OpBuilder &b, Location loc, int64_t binding, Valu
   else
     elements.push_back(value);
   int64_t shift = packingShift(type), perWord = int64_t(1) << shift;
-  Value first = shift ? Value(arith::ShRUIOp::create(b, loc, row, i32(b, loc, shift))) : row;
+  Value first =
+      shift ? Value(arith::ShRUIOp::create(b, loc, element, i32(b, loc, shift))) : element;
   for (int64_t i = 0; i < int64_t(elements.size()); i += perWord) {
     Value word = elements[i];
     if (shift == 1) {
@@ -134,7 +139,7 @@ void KernelBuffers::storePiece(OpBuilder &b, Location loc, int64_t binding, Valu
     } else if (word.getType() != storage) {
       word = arith::BitcastOp::create(b, loc, storage, word);
     }
-    Value at = add(b, loc, first, i32(b, loc, (dim + i) >> shift));
+    Value at = i ? add(b, loc, first, i32(b, loc, i >> shift)) : first;
     Value index = arith::IndexCastOp::create(b, loc, b.getIndexType(), at);
     memref::StoreOp::create(b, loc, word, func.getArgument(1 + binding), index);
   }

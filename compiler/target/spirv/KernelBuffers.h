@@ -32,14 +32,15 @@ public:
   /// Element index of (batch, head, token, dim 0) of `binding`.
   Value row(OpBuilder &b, Location loc, int64_t binding, Value token);
 
-  /// Elements [dim, dim + width) of a row as f32 numbers (int8 and f16 too): a
-  /// vector, or a scalar for width 1. The row must begin on a word boundary
-  /// and, for narrow elements, the piece must too.
-  Value loadPiece(OpBuilder &b, Location loc, int64_t binding, Value row, int64_t dim,
-                  int64_t width);
-  /// Stores a piece of f32 numbers, rounded to nearest even. `value` may also be
-  /// i32: the bits of an f32 number.
-  void storePiece(OpBuilder &b, Location loc, int64_t binding, Value row, int64_t dim, Value value);
+  /// Elements [element, element + width) of a binding as f32 numbers (int8 and
+  /// f16 too): a vector, or a scalar for width 1. Narrow elements must begin and
+  /// end on words.
+  Value load(OpBuilder &b, Location loc, int64_t binding, Value element, int64_t width);
+  /// Stores f32 numbers, rounded to nearest even. `value` may also be an i32:
+  /// the bits of an f32 number.
+  void store(OpBuilder &b, Location loc, int64_t binding, Value element, Value value);
+  /// How many elements of a binding a word holds.
+  int64_t perWord(int64_t binding);
 
   /// One element of a table, indices clamped.
   Value tableElement(OpBuilder &b, Location loc, int64_t binding, ValueRange indices, Type type);

@@ -2,9 +2,9 @@
 // keys. TileArithmetic.cpp has the arithmetic.
 #include "compiler/target/spirv/KernelLowering.h"
 
-#include "compiler/target/spirv/Emit.h"
-
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVAttributes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -12,7 +12,7 @@ using namespace mlir::attn;
 
 KernelLowering::KernelLowering(tile::KernelOp kernel, const SpirvSchedule &schedule,
                                gpu::GPUFuncOp func)
-    : kernel(kernel), schedule(schedule), func(func) {}
+    : kernel(kernel), schedule(schedule), func(func), kernelVDim(kernel.getVDim()) {}
 
 LogicalResult KernelLowering::run() {
   OpBuilder b = OpBuilder::atBlockEnd(&func.getBody().front());
@@ -26,6 +26,8 @@ LogicalResult KernelLowering::run() {
   Value batch = id(gpu::BlockIdOp::create(b, loc, gpu::Dimension::z));
   Value invocation = id(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
   buffers.emplace(kernel, func, head, batch);
+  if (failed(chooseWidths()))
+    return failure();
 
   context.param = [this](OpBuilder &, Location, int64_t index, Type type) {
     return buffers->param(index, type);
@@ -42,15 +44,22 @@ LogicalResult KernelLowering::run() {
 
   Value qLen = buffers->word(ATTN_W_Q_LEN), qPosition = buffers->word(ATTN_W_Q_POSITION);
   int64_t blockQ = kernel.getBlockQ();
-  Value firstRow = e.mulI(tile, e.i32(blockQ));
-  Value lastRow = e.subI(qLen, e.i32(1));
-  for (int64_t r = 0; r < schedule.rows; ++r) {
-    Value row = e.addI(firstRow, e.addI(invocation, e.i32(r * schedule.workgroup)));
-    rowValid.push_back(e.less(row, qLen));
+  Value firstRow = e.mulI(tile, e.i32(blockQ)), lastRow = e.subI(qLen, e.i32(1));
+  auto rowAt = [&](Value index) {
+    Value row = e.addI(firstRow, index);
     // A row past the end computes the last row again and is not stored.
-    rowToken.push_back(e.minI(row, lastRow));
-    rowPosition.push_back(e.addI(qPosition, rowToken.back()));
-  }
+    Value token = e.minI(row, lastRow);
+    return Row{index, token, e.addI(qPosition, token), e.less(row, qLen)};
+  };
+  column = arith::RemUIOp::create(b, loc, invocation, e.i32(schedule.columns));
+  Value group = arith::DivUIOp::create(b, loc, invocation, e.i32(schedule.columns));
+  Value firstOfGroup = e.mulI(group, e.i32(schedule.rows));
+  for (int64_t i = 0; i < schedule.rows; ++i)
+    tileRows.push_back(rowAt(e.addI(firstOfGroup, e.i32(i))));
+  for (int64_t i = 0; i < schedule.ownRows; ++i)
+    ownRows.push_back(rowAt(e.addI(invocation, e.i32(i * schedule.workgroup))));
+  if (schedule.idleLanes)
+    isOwner = e.less(ownRows.back().index, e.i32(blockQ));
   Value lastOfTile = e.minI(e.addI(firstRow, e.i32(blockQ - 1)), lastRow);
   item = {e.addI(qPosition, firstRow), e.addI(qPosition, lastOfTile), head, batch};
 
@@ -119,63 +128,174 @@ LogicalResult KernelLowering::lowerScalar(OpBuilder &b, Operation &op) {
   return op.emitOpError("has no lowering to spirv");
 }
 
-FailureOr<int64_t> KernelLowering::pieceWidth(Operation *op, tile::TileType type, int64_t binding) {
-  int64_t dim = type.getShape().size() == 2 ? type.getShape()[1] : 1;
-  if (type.getShape().size() == 1)
-    return 1;
-  int64_t width = dim % 4 == 0 ? 4 : dim % 2 == 0 ? 2 : 1;
-  Type stored = buffers->binding(binding).getElementType();
-  int64_t perWord = 32 / std::min<int64_t>(32, stored.getIntOrFloatBitWidth());
-  if (width % perWord != 0)
-    return op->emitOpError() << "has rows of " << dim << " elements of " << stored
-                             << "; spirv packs them in words and allows multiples of " << perWord;
-  return width;
+LogicalResult KernelLowering::chooseWidths() {
+  // The least width that both sides of a product can be read in, whole words.
+  auto choose = [&](int64_t dim, ArrayRef<tile::Role> roles, int64_t &width) -> LogicalResult {
+    int64_t least = 1;
+    for (int64_t i = 0; i < int64_t(kernel.getBindings().size()); ++i)
+      if (llvm::is_contained(roles, buffers->binding(i).getRole()))
+        least = std::max(least, buffers->perWord(i));
+    if (dim % least != 0)
+      return kernel.emitOpError() << "has head dim " << dim << " of elements that lie " << least
+                                  << " to a word; spirv allows multiples of " << least;
+    width = std::max(least, schedule.vector);
+    while (dim % width != 0)
+      width /= 2;
+    return success();
+  };
+  if (failed(choose(kernel.getQkDim(), {tile::Role::q, tile::Role::k}, dotWidth)))
+    return failure();
+  return choose(kernelVDim, {tile::Role::v, tile::Role::o}, outputWidth);
+}
+
+//===-- Loops and workgroup memory ----------------------------------------------===//
+
+SmallVector<Value> KernelLowering::loop(OpBuilder &b, Location loc, Value end, int64_t step,
+                                        ValueRange carried, LoopBody body) {
+  Emit e{b, loc};
+  auto forOp = scf::ForOp::create(b, loc, e.i32(0), end, e.i32(step), carried,
+                                  [&](OpBuilder &b, Location loc, Value index, ValueRange values) {
+                                    scf::YieldOp::create(b, loc, body(b, index, values));
+                                  });
+  return SmallVector<Value>(forOp.getResults());
+}
+
+SmallVector<Value> KernelLowering::onOwners(OpBuilder &b, Location loc, TypeRange types,
+                                            function_ref<SmallVector<Value>(OpBuilder &)> body) {
+  if (!isOwner)
+    return body(b);
+  auto branch = scf::IfOp::create(
+      b, loc, isOwner, [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, body(b)); },
+      [&](OpBuilder &b, Location loc) {
+        Emit e{b, loc};
+        SmallVector<Value> zeros;
+        for (Type type : types)
+          zeros.push_back(type.isF32() ? e.f32(0) : e.i32(0));
+        scf::YieldOp::create(b, loc, zeros);
+      });
+  return SmallVector<Value>(branch.getResults());
+}
+
+Value KernelLowering::shared(StringRef name, int64_t elements, Type type) {
+  Value &memory = sharedMemory[name];
+  if (!memory) {
+    OpBuilder b = OpBuilder::atBlockBegin(&func.getBody().front());
+    auto space = spirv::StorageClassAttr::get(kernel.getContext(), spirv::StorageClass::Workgroup);
+    memory = memref::AllocOp::create(
+        b, kernel.getLoc(), MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space));
+  }
+  return memory;
+}
+
+Value KernelLowering::loadShared(OpBuilder &b, Location loc, Value memory, Value index) {
+  Value at = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
+  return memref::LoadOp::create(b, loc, memory, at);
+}
+
+void KernelLowering::storeShared(OpBuilder &b, Location loc, Value value, Value memory,
+                                 Value index) {
+  Value at = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
+  memref::StoreOp::create(b, loc, value, memory, at);
+}
+
+Value KernelLowering::scoreIndex(OpBuilder &b, Location loc, Value row, Value key) {
+  Emit e{b, loc};
+  return e.addI(e.mulI(row, e.i32(schedule.keys + 1)), key);
+}
+
+void KernelLowering::barrier(OpBuilder &b, Location loc) { gpu::BarrierOp::create(b, loc); }
+
+std::pair<Value, Value> KernelLowering::outputDim(OpBuilder &b, Location loc, int64_t unit) {
+  // Neighbouring invocations have neighbouring units, so that loads coalesce.
+  Emit e{b, loc};
+  Value index = e.addI(column, e.i32(unit * schedule.columns));
+  int64_t units = kernelVDim / outputWidth;
+  Value exists;
+  if ((unit + 1) * schedule.columns > units) {
+    exists = e.less(index, e.i32(units));
+    index = e.minI(index, e.i32(units - 1));
+  }
+  return {e.mulI(index, e.i32(outputWidth)), exists};
 }
 
 //===-- Loads and stores ------------------------------------------------------===//
 
 LogicalResult KernelLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) {
-  auto type = op.getResult().getType();
-  FailureOr<int64_t> width = pieceWidth(op, type, op.getBinding());
-  if (failed(width))
-    return failure();
-  int64_t dim = type.getShape().size() == 2 ? type.getShape()[1] : 1;
-  RowTile tile;
-  for (Value token : rowToken) {
-    Value row = buffers->row(b, op.getLoc(), op.getBinding(), token);
-    SmallVector<Value> &pieces = tile.rows.emplace_back();
-    for (int64_t d = 0; d < dim; d += *width)
-      pieces.push_back(buffers->loadPiece(b, op.getLoc(), op.getBinding(), row, d, *width));
+  int64_t binding = op.getBinding();
+  Location loc = op.getLoc();
+  auto rowOf = [&](const Row &row) { return buffers->row(b, loc, binding, row.token); };
+  SmallVector<Value> rows = llvm::map_to_vector(tileRows, rowOf);
+  SmallVector<Value> own = llvm::map_to_vector(ownRows, rowOf);
+  if (op.getResult().getType().getShape().size() == 1) {
+    for (Value row : own)
+      rowTiles[op.getResult()].values.push_back(buffers->load(b, loc, binding, row, 1));
+    return success();
   }
-  setRows(op.getResult(), std::move(tile));
+  auto load = [=, this](OpBuilder &b, Value row, Value dim, int64_t width) {
+    return buffers->load(b, loc, binding, arith::AddIOp::create(b, loc, row, dim), width);
+  };
+  QueryTile &tile = queryTiles[op.getResult()];
+  tile.width = buffers->perWord(binding);
+  tile.piece = [=](OpBuilder &b, int64_t row, Value dim, int64_t width) {
+    return load(b, rows[row], dim, width);
+  };
+  tile.ownPiece = [=](OpBuilder &b, int64_t row, Value dim, int64_t width) {
+    return load(b, own[row], dim, width);
+  };
   return success();
 }
 
 LogicalResult KernelLowering::storeQueries(OpBuilder &b, tile::StoreQueriesOp op) {
-  auto type = op.getValue().getType();
-  FailureOr<int64_t> width = pieceWidth(op, type, op.getBinding());
-  if (failed(width))
-    return failure();
-  RowTile tile = rowTiles.lookup(op.getValue());
-  for (auto [r, pieces] : llvm::enumerate(tile.rows)) {
-    auto stores = scf::IfOp::create(b, op.getLoc(), rowValid[r], /*withElseRegion=*/false);
-    OpBuilder then = stores.getThenBodyBuilder();
-    Value row = buffers->row(then, op.getLoc(), op.getBinding(), rowToken[r]);
-    for (auto [i, piece] : llvm::enumerate(pieces))
-      buffers->storePiece(then, op.getLoc(), op.getBinding(), row, i * *width, piece);
+  int64_t binding = op.getBinding();
+  Location loc = op.getLoc();
+  auto storeIf = [&](OpBuilder &b, Value condition, function_ref<void(OpBuilder &)> store) {
+    auto branch = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+    OpBuilder then = branch.getThenBodyBuilder();
+    store(then);
+  };
+  auto numbers = rowTiles.find(op.getValue());
+  if (numbers != rowTiles.end()) {
+    for (auto [row, value] : llvm::zip(ownRows, numbers->second.values)) {
+      Value stored = value, valid = row.valid;
+      if (isOwner)
+        valid = arith::AndIOp::create(b, loc, valid, isOwner);
+      storeIf(b, valid, [&](OpBuilder &b) {
+        buffers->store(b, loc, binding, buffers->row(b, loc, binding, row.token), stored);
+      });
+    }
+    return success();
   }
+  auto output = outputTiles.find(op.getValue());
+  if (output == outputTiles.end())
+    return op.emitOpError("stores a tile that is no output; spirv stores outputs and row numbers");
+  int64_t units = outputUnits();
+  for (auto [r, row] : llvm::enumerate(tileRows))
+    storeIf(b, row.valid, [&](OpBuilder &b) {
+      Value base = buffers->row(b, loc, binding, row.token);
+      for (int64_t unit = 0; unit < units; ++unit) {
+        auto [dim, exists] = outputDim(b, loc, unit);
+        Value element = arith::AddIOp::create(b, loc, base, dim);
+        Value piece = output->second.pieces[r * units + unit];
+        auto store = [&](OpBuilder &b) { buffers->store(b, loc, binding, element, piece); };
+        if (exists)
+          storeIf(b, exists, store);
+        else
+          store(b);
+      }
+    });
   return success();
 }
 
 LogicalResult KernelLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
-  if (failed(pieceWidth(op, op.getResult().getType(), op.getBinding())))
-    return failure();
   int64_t binding = op.getBinding();
   Location loc = op.getLoc();
-  keyTiles[op.getResult()].open = [=, this](OpBuilder &b, const Key &key) -> PieceLoader {
-    Value row = buffers->row(b, loc, binding, key.slot);
-    return [=, this](OpBuilder &b, int64_t dim, int64_t width) {
-      return buffers->loadPiece(b, loc, binding, row, dim, width);
+  KeyTile &tile = keyTiles[op.getResult()];
+  tile.width = buffers->perWord(binding);
+  tile.open = [=, this](OpBuilder &b, Value slot) -> PieceLoader {
+    Value row = buffers->row(b, loc, binding, slot);
+    return [=, this](OpBuilder &b, Value dim, int64_t width) {
+      Value element = dim ? arith::AddIOp::create(b, loc, row, dim).getResult() : row;
+      return buffers->load(b, loc, binding, element, width);
     };
   };
   return success();
@@ -183,30 +303,30 @@ LogicalResult KernelLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
 
 //===-- The walk over keys -----------------------------------------------------===//
 
-// Tiles that a loop carries, flattened in order.
-static SmallVector<Value> flatten(const DenseMap<Value, RowTile> &tiles, ValueRange values) {
-  SmallVector<Value> flat;
-  for (Value value : values)
-    for (const SmallVector<Value> &pieces : tiles.find(value)->second.rows)
-      llvm::append_range(flat, pieces);
-  return flat;
-}
-
-// The tiles of `like` with their values taken from `flat`.
-static void unflatten(DenseMap<Value, RowTile> &tiles, ValueRange like, ValueRange as,
-                      ValueRange flat) {
-  for (auto [from, to] : llvm::zip(like, as)) {
-    RowTile tile = tiles.lookup(from);
-    for (SmallVector<Value> &pieces : tile.rows)
-      for (Value &piece : pieces) {
-        piece = flat.front();
-        flat = flat.drop_front();
-      }
-    tiles[to] = std::move(tile);
-  }
-}
-
 LogicalResult KernelLowering::forKeys(OpBuilder &b, tile::ForKeysOp op) {
+  auto valuesOf = [&](Value tile) -> SmallVector<Value> & {
+    auto numbers = rowTiles.find(tile);
+    return numbers != rowTiles.end() ? numbers->second.values : outputTiles[tile].pieces;
+  };
+  auto flatten = [&](ValueRange tiles) {
+    SmallVector<Value> flat;
+    for (Value tile : tiles)
+      llvm::append_range(flat, valuesOf(tile));
+    return flat;
+  };
+  // Gives `tiles`, of the same kinds as the initial ones, the values of `flat`.
+  auto unflatten = [&](ValueRange tiles, ValueRange flat) {
+    for (auto [like, tile] : llvm::zip(op.getInits(), tiles)) {
+      size_t count = valuesOf(like).size();
+      SmallVector<Value> values(flat.take_front(count));
+      flat = flat.drop_front(count);
+      if (rowTiles.contains(like))
+        rowTiles[tile].values = std::move(values);
+      else
+        outputTiles[tile].pieces = std::move(values);
+    }
+  };
+
   LogicalResult result = success();
   KeyWalkHooks hooks;
   hooks.loadWord = [this](OpBuilder &b, Location loc, Value index) {
@@ -218,56 +338,25 @@ LogicalResult KernelLowering::forKeys(OpBuilder &b, tile::ForKeysOp op) {
   hooks.sharedBody = [&](OpBuilder &b, Location loc, Value full, const KeyBlock &block,
                          ValueRange state) -> SmallVector<Value> {
     Block &body = op.getPartial().front();
-    Emit e{b, loc};
-    auto loop = scf::ForOp::create(
-        b, loc, e.i32(0), block.count, e.i32(schedule.keys), state,
-        [&](OpBuilder &b, Location loc, Value first, ValueRange state) {
+    return loop(
+        b, loc, block.count, schedule.keys, state,
+        [&](OpBuilder &b, Value first, ValueRange state) {
           Emit e{b, loc};
-          step = Step{e.addI(block.slot, first), e.addI(block.position, first),
-                      e.subI(block.count, first), full};
-          unflatten(rowTiles, op.getInits(), body.getArguments().drop_front(), state);
+          Value count = e.minI(e.subI(block.count, first), e.i32(schedule.keys));
+          step = Step{e.addI(block.slot, first), e.addI(block.position, first), count, full};
+          unflatten(body.getArguments().drop_front(), state);
           SmallVector<Value> next(state);
           if (succeeded(lowerBlock(b, body)))
-            next = flatten(rowTiles, body.getTerminator()->getOperands());
+            next = flatten(body.getTerminator()->getOperands());
           else
             result = failure();
           step.reset();
-          scf::YieldOp::create(b, loc, next);
+          return next;
         });
-    return SmallVector<Value>(loop.getResults());
   };
   SmallVector<Value> state =
       buildKeyWalk(b, op.getLoc(), op, item, kernel.getBlockK(), schedule.skipBlocks,
-                   flatten(rowTiles, op.getInits()), context, hooks);
-  unflatten(rowTiles, op.getInits(), op.getResults(), state);
+                   flatten(op.getInits()), context, hooks);
+  unflatten(op.getResults(), state);
   return result;
-}
-
-SmallVector<Value> KernelLowering::forEachKey(
-    OpBuilder &b, Location loc, ValueRange carried,
-    function_ref<SmallVector<Value>(OpBuilder &, Value index, ValueRange)> body) {
-  Emit e{b, loc};
-  if (!schedule.rollKeys) {
-    SmallVector<Value> values(carried);
-    for (int64_t i = 0; i < schedule.keys; ++i)
-      values = body(b, e.i32(i), values);
-    return values;
-  }
-  auto loop = scf::ForOp::create(b, loc, e.i32(0), e.i32(schedule.keys), e.i32(1), carried,
-                                 [&](OpBuilder &b, Location loc, Value index, ValueRange values) {
-                                   scf::YieldOp::create(b, loc, body(b, index, values));
-                                 });
-  return SmallVector<Value>(loop.getResults());
-}
-
-Key KernelLowering::keyAt(OpBuilder &b, Location loc, Value index) const {
-  Emit e{b, loc};
-  // Slots past the end may hold anything; the last valid one is read instead.
-  Value last = e.subI(step->remaining, e.i32(1));
-  Key key;
-  key.slot = e.addI(step->slot, e.minI(index, last));
-  key.position = e.addI(step->position, index);
-  key.valid = e.less(index, step->remaining);
-  key.full = step->full;
-  return key;
 }

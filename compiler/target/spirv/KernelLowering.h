@@ -2,11 +2,13 @@
 #pragma once
 
 #include "compiler/conversion/KeyWalk.h"
+#include "compiler/target/spirv/Emit.h"
 #include "compiler/target/spirv/KernelBuffers.h"
 #include "compiler/target/spirv/SpirvSchedule.h"
 #include "compiler/target/spirv/TileValues.h"
 
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace mlir::attn {
 
@@ -18,11 +20,11 @@ public:
   LogicalResult run();
 
 private:
-  /// Keys [slot, slot + keys) of the step being computed.
+  /// The keys being computed: a part of a block.
   struct Step {
-    Value slot, position;
-    Value remaining; ///< keys up to the end of the block
-    Value full;      ///< i1: the block is whole and every pair is admitted
+    Value slot, position; ///< of the first key
+    Value count;          ///< number of keys, at most the schedule's
+    Value full;           ///< i1: every pair is admitted
   };
 
   LogicalResult lowerBlock(OpBuilder &b, Block &block);
@@ -44,15 +46,33 @@ private:
   LogicalResult softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op);
   LogicalResult softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp op);
 
-  /// Runs `body` for each key of the step, in order, carrying values.
-  SmallVector<Value>
-  forEachKey(OpBuilder &b, Location loc, ValueRange carried,
-             function_ref<SmallVector<Value>(OpBuilder &, Value index, ValueRange)> body);
-  Key keyAt(OpBuilder &b, Location loc, Value index) const;
+  using LoopBody = function_ref<SmallVector<Value>(OpBuilder &, Value index, ValueRange carried)>;
+  SmallVector<Value> loop(OpBuilder &b, Location loc, Value end, int64_t step, ValueRange carried,
+                          LoopBody body);
+  /// Emits `body` for invocations that own rows; its results, i32 or f32, are
+  /// zero elsewhere.
+  SmallVector<Value> onOwners(OpBuilder &b, Location loc, TypeRange types,
+                              function_ref<SmallVector<Value>(OpBuilder &)> body);
 
-  /// Width of a row's pieces for a tile of `type` in `binding` (-1: none).
-  FailureOr<int64_t> pieceWidth(Operation *op, tile::TileType type, int64_t binding);
-  void setRows(Value tile, RowTile rows) { rowTiles[tile] = std::move(rows); }
+  /// A vector in workgroup memory, allocated on first use.
+  Value shared(StringRef name, int64_t elements, Type type);
+  Value loadShared(OpBuilder &b, Location loc, Value memory, Value index);
+  void storeShared(OpBuilder &b, Location loc, Value value, Value memory, Value index);
+  Value scores() { return shared("scores", kernel.getBlockQ() * (schedule.keys + 1), f32Type()); }
+  Value factors() { return shared("factors", kernel.getBlockQ(), f32Type()); }
+  Type f32Type() { return Float32Type::get(kernel.getContext()); }
+  /// Index of (row of the tile, key of the step) in scores().
+  Value scoreIndex(OpBuilder &b, Location loc, Value row, Value key);
+  void barrier(OpBuilder &b, Location loc);
+
+  /// Sets the widths of pieces from the element types and dims.
+  LogicalResult chooseWidths();
+  int64_t outputUnits() const {
+    return (kernelVDim / outputWidth + schedule.columns - 1) / schedule.columns;
+  }
+  /// Dim of unit `unit` of this invocation; i1 whether it exists, or null if
+  /// all do.
+  std::pair<Value, Value> outputDim(OpBuilder &b, Location loc, int64_t unit);
 
   tile::KernelOp kernel;
   const SpirvSchedule &schedule;
@@ -61,16 +81,28 @@ private:
   ScalarContext context;
   WalkItem item;
 
-  /// Per row of this invocation: its token (clamped into the call), its
+  /// A query row: its index in the tile, its token (clamped into the call), its
   /// position, and whether it is in the call at all.
-  SmallVector<Value> rowToken, rowPosition, rowValid;
+  struct Row {
+    Value index, token, position, valid;
+  };
+  SmallVector<Row> tileRows; ///< of this invocation's register tile
+  SmallVector<Row> ownRows;  ///< whose softmax it runs
+  Value column;              ///< of this invocation
+  Value isOwner;             ///< i1: has own rows; null if all have
+
+  int64_t dotWidth = 1;    ///< elements of a piece along qk_dim
+  int64_t outputWidth = 1; ///< elements of a piece along v_dim
+  int64_t kernelVDim = 0;
 
   std::optional<Step> step;
   IRMapping scalars;
+  llvm::StringMap<Value> sharedMemory;
   DenseMap<Value, RowTile> rowTiles;
+  DenseMap<Value, QueryTile> queryTiles;
   DenseMap<Value, KeyTile> keyTiles;
   DenseMap<Value, ScoreTile> scoreTiles;
-  DenseMap<Value, ProbabilityTile> probabilityTiles;
+  DenseMap<Value, OutputTile> outputTiles;
 };
 
 } // namespace mlir::attn

@@ -1,5 +1,6 @@
-// Heuristics measured on lavapipe 22, where an SSBO load costs as much as 27
-// multiply-adds: rows per invocation amortise each load.
+// Heuristics measured on lavapipe 22, where a load costs as much as seven
+// multiply-adds and compiling takes longer the more values are live: register
+// tiles of 8 x 8 keep both low.
 #include "compiler/target/spirv/SpirvSchedule.h"
 
 #include "compiler/target/Target.h"
@@ -8,19 +9,13 @@ using namespace mlir;
 using namespace mlir::attn;
 
 namespace {
-constexpr int64_t kMaxInvocations = 128; // what every Vulkan 1.1 device has
-constexpr int64_t kLanes = 8;            // a workgroup is a multiple of this if it can be
-constexpr int64_t kMaxHeadDim = 512;
+constexpr int64_t kMaxInvocations = 128;      // what every Vulkan 1.1 device has
+constexpr int64_t kWorkgroupBytes = 16 << 10; // of shared memory, likewise
 } // namespace
-
-// Rows that one invocation can hold: Q and O take (qk_dim + v_dim) registers each.
-static int64_t preferredRows(int64_t qkDim, int64_t vDim) {
-  int64_t rows = 1024 / std::max<int64_t>(qkDim + vDim, 1);
-  return std::clamp<int64_t>(rows, 1, 4);
-}
 
 // The largest divisor of `value` that is at most `limit`.
 static int64_t divisorUpTo(int64_t value, int64_t limit) {
+  limit = std::clamp<int64_t>(limit, 1, value);
   while (value % limit != 0)
     --limit;
   return limit;
@@ -33,30 +28,34 @@ static int64_t tuned(tile::KernelOp kernel, StringRef name, int64_t otherwise) {
 }
 
 FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, StringRef arch) {
-  int64_t blockQ = kernel.getBlockQ(), blockK = kernel.getBlockK();
-  if (std::max(kernel.getQkDim(), kernel.getVDim()) > int64_t(kMaxHeadDim))
-    return kernel.emitError() << "head dims " << kernel.getQkDim() << " and " << kernel.getVDim()
-                              << " do not fit an invocation's registers; spirv allows up to "
-                              << kMaxHeadDim;
-  SpirvSchedule schedule;
-  int64_t wanted = tuned(kernel, "rows", preferredRows(kernel.getQkDim(), kernel.getVDim()));
-  schedule.rows = 0;
-  for (bool wholeSubgroups : {true, false})
-    for (int64_t rows = wanted; rows >= 1 && !schedule.rows; --rows)
-      if (blockQ % rows == 0 && blockQ / rows <= kMaxInvocations &&
-          (!wholeSubgroups || (blockQ / rows) % kLanes == 0))
-        schedule.rows = rows;
-  if (!schedule.rows)
-    return kernel.emitError() << "block_q " << blockQ << " cannot be spread over at most "
-                              << kMaxInvocations << " invocations of at most " << wanted
-                              << " rows; choose a multiple of " << wanted << " up to "
-                              << wanted * kMaxInvocations;
-  schedule.workgroup = blockQ / schedule.rows;
-  schedule.keys = divisorUpTo(blockK, tuned(kernel, "keys", 8));
-  schedule.rollKeys = tuned(kernel, "roll_keys", 1);
-  return schedule;
+  int64_t blockQ = kernel.getBlockQ();
+  SpirvSchedule s;
+  s.rows = divisorUpTo(blockQ, tuned(kernel, "rows", 8));
+  int64_t rowGroups = blockQ / s.rows;
+  s.columns = std::max<int64_t>(1, tuned(kernel, "columns", kernel.getVDim() > 64 ? 16 : 8));
+  while (rowGroups * s.columns > kMaxInvocations && s.columns > 1)
+    s.columns /= 2;
+  s.workgroup = rowGroups * s.columns;
+  if (s.workgroup > kMaxInvocations)
+    return kernel.emitError() << "block_q " << blockQ << " needs " << s.workgroup
+                              << " invocations; spirv allows " << kMaxInvocations
+                              << ", choose a multiple of 8 up to 512";
+  s.ownRows = (blockQ + s.workgroup - 1) / s.workgroup;
+  s.idleLanes = s.ownRows * s.workgroup > blockQ;
+  s.vector = arch == "t0" ? 1 : 4;
+
+  // Workgroup memory: a row's scores (one word of padding turns bank conflicts
+  // away), its factor, and its int8 query.
+  int64_t queryBytes = 0;
+  kernel.walk([&](tile::QuantizeOp) { queryBytes = (kernel.getQkDim() + 3) / 4 * 4; });
+  int64_t perRow = kWorkgroupBytes / blockQ - 8 - queryBytes;
+  if (perRow < 4 * s.columns)
+    return kernel.emitError() << "block_q " << blockQ << " leaves no workgroup memory for scores; "
+                              << "spirv has " << kWorkgroupBytes << " bytes, choose fewer rows";
+  s.keys = divisorUpTo(kernel.getBlockK(), std::min(perRow / 4, tuned(kernel, "keys", 64)));
+  return s;
 }
 
 BlockShape mlir::attn::chooseSpirvBlocks(StringRef arch, const KernelShape &shape) {
-  return {32 * preferredRows(shape.qkDim, shape.vDim), 64};
+  return {32, 64};
 }

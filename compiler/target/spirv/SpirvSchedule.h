@@ -6,28 +6,35 @@
 
 namespace mlir::attn {
 
-/// A workgroup computes one work item:
+/// A workgroup computes one work item. Its invocations form a grid of
+/// `rowGroups` x `columns`; each multiplies a small tile held in registers:
 ///
-///   invocation  0   1  ...  W-1      row = pass * W + invocation
-///   pass 0      r0  r1      rW-1
-///   pass 1      rW  ...
+///              keys of a step (S = Q K^T)           dims (O = P V)
+///              c0 c1 c2 c3 c0 c1 c2 c3              c0 c1 c2 c3 c0 c1 ...
+///   rows    +------------------------+           +------------------------+
+///   of g0   | (g0,c0) has 2 columns  |           | (g0,c0)                |
+///   rows    +------------------------+           +------------------------+
+///   of g1   | (g1,c0) ...            |           |                        |
+///           +------------------------+           +------------------------+
 ///
-/// Every invocation owns `rows` query rows whole: their Q, running maximum, sum
-/// and O live in registers. Keys are walked in steps of `keys`; a step's scores
-/// live in registers too, so no block of keys is ever stored.
+/// Scores of a step lie in workgroup memory between the two products; there,
+/// invocation i runs softmax, score functions and masks for rows i, i + W, ...
 struct SpirvSchedule {
-  int64_t workgroup = 32; ///< invocations
-  int64_t rows = 1;       ///< query rows per invocation
-  int64_t keys = 4;       ///< keys per softmax step
-  /// Whether the keys of a step are a loop rather than straight code. Drivers
-  /// compile in time proportional to code, and straight code is no faster.
-  bool rollKeys = true;
+  int64_t workgroup = 32; ///< invocations, rowGroups * columns
+  int64_t rows = 8;       ///< rows of a register tile
+  int64_t keys = 64;      ///< keys of a step; divides block_k
+  int64_t columns = 8;
+  int64_t vector = 1; ///< least elements read at once
   /// Blocks of keys that one classification may skip together.
   int64_t skipBlocks = 8;
+
+  int64_t ownRows = 1;    ///< rows of one invocation's softmax
+  bool idleLanes = false; ///< some invocations have no such row
+  int64_t keyTile() const { return (keys + columns - 1) / columns; }
 };
 
-/// The schedule of `kernel` for "t0". Fails, with a message on the kernel, when
-/// its block or head dims cannot be spread.
+/// The schedule of `kernel` for `arch`. Fails, with a message on the kernel,
+/// when its block or head dims cannot be spread.
 FailureOr<SpirvSchedule> chooseSchedule(tile::KernelOp kernel, StringRef arch);
 
 } // namespace mlir::attn

@@ -1,7 +1,7 @@
-// Products, softmax, scores and masks of one step: a few keys against the rows
-// of this invocation.
-#include "compiler/target/spirv/Emit.h"
+// Products, softmax, scores and masks of one step, in three phases parted by
+// barriers: S = Q K^T into workgroup memory, softmax there, O += P V.
 #include "compiler/target/spirv/KernelLowering.h"
+#include "compiler/target/spirv/NarrowTypes.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -14,142 +14,210 @@ constexpr double kMasked = -1e30;         // score of a pair that is not admitte
 constexpr double kMaskedBound = -5e29;    // above the sentinel, below every score
 constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
 constexpr int64_t kMinusInfinityBits = int32_t(0xff800000);
+constexpr int64_t kExactInt8Dims = 1040; // 127 * 127 * 1040 < 2^24
 } // namespace
 
-static int64_t widthOf(Value piece) {
+// The numbers of a piece.
+static SmallVector<Value> elementsOf(OpBuilder &b, Location loc, Value piece) {
   auto type = dyn_cast<VectorType>(piece.getType());
-  return type ? type.getNumElements() : 1;
+  if (!type)
+    return {piece};
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < type.getNumElements(); ++i)
+    elements.push_back(vector::ExtractOp::create(b, loc, piece, i));
+  return elements;
 }
 
 //===-- Products ---------------------------------------------------------------===//
 
-// Integer products are computed in f32 too: at most 127 * 127 * qk_dim < 2^24,
-// every partial sum is exact.
+// Integer products are computed in f32 too: every partial sum is exact.
 LogicalResult KernelLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
-  if (op.getResult().getType().getElementType().isInteger(32) && kernel.getQkDim() > 1040)
-    return op.emitOpError() << "sums " << kernel.getQkDim()
-                            << " int8 products; spirv allows up to 1040";
-  const RowTile &q = rowTiles.find(op.getQ())->second;
-  const KeyTile k = keyTiles.find(op.getK())->second;
+  if (op.getResult().getType().getElementType().isInteger(32) &&
+      int64_t(kernel.getQkDim()) > kExactInt8Dims)
+    return op.emitOpError() << "sums " << kernel.getQkDim() << " int8 products; spirv allows up to "
+                            << kExactInt8Dims;
+  const QueryTile q = queryTiles.lookup(op.getQ());
+  const KeyTile k = keyTiles.lookup(op.getK());
+  int64_t width = std::max({dotWidth, q.width, k.width});
+  if (kernel.getQkDim() % width != 0)
+    return op.emitOpError() << "has qk_dim " << kernel.getQkDim() << "; spirv allows multiples of "
+                            << width;
   Location loc = op.getLoc();
-  scoreTiles[op.getResult()].at = [rows = q.rows, k, loc](OpBuilder &b, const Key &key) {
-    Emit e{b, loc};
-    PieceLoader load = k.open(b, key);
-    SmallVector<Value> sums(rows.size());
-    int64_t dim = 0;
-    for (size_t i = 0; i < rows.front().size(); ++i) {
-      int64_t width = widthOf(rows.front()[i]);
-      Value piece = load(b, dim, width);
-      for (size_t r = 0; r < rows.size(); ++r)
-        sums[r] = i == 0 ? e.mul(rows[r][i], piece) : e.fma(rows[r][i], piece, sums[r]);
-      dim += width;
+  Emit e{b, loc};
+
+  // Keys of this invocation: column, column + columns, ... Past the end of the
+  // step the last one is read again, and its scores are never looked at.
+  int64_t rows = schedule.rows, keys = schedule.keyTile();
+  Value last = e.subI(step->count, e.i32(1));
+  SmallVector<Value> keyIndex;
+  SmallVector<PieceLoader> keyRows;
+  for (int64_t j = 0; j < keys; ++j) {
+    keyIndex.push_back(e.addI(column, e.i32(j * schedule.columns)));
+    keyRows.push_back(k.open(b, e.addI(step->slot, e.minI(keyIndex.back(), last))));
+  }
+  SmallVector<Value> sums(rows * keys, e.f32(0));
+  sums = loop(b, loc, e.i32(kernel.getQkDim()), width, sums,
+              [&](OpBuilder &b, Value dim, ValueRange carried) {
+                Emit e{b, loc};
+                SmallVector<Value> next(carried);
+                SmallVector<SmallVector<Value>> queries;
+                for (int64_t i = 0; i < rows; ++i)
+                  queries.push_back(elementsOf(b, loc, q.piece(b, i, dim, width)));
+                for (int64_t j = 0; j < keys; ++j) {
+                  SmallVector<Value> key = elementsOf(b, loc, keyRows[j](b, dim, width));
+                  for (int64_t i = 0; i < rows; ++i)
+                    for (int64_t d = 0; d < width; ++d) {
+                      Value &sum = next[i * keys + j];
+                      sum = e.fma(queries[i][d], key[d], sum);
+                    }
+                }
+                return next;
+              });
+  for (int64_t j = 0; j < keys; ++j) {
+    auto store = [&](OpBuilder &b) {
+      for (int64_t i = 0; i < rows; ++i)
+        storeShared(b, loc, sums[i * keys + j], scores(),
+                    scoreIndex(b, loc, tileRows[i].index, keyIndex[j]));
+    };
+    if ((j + 1) * schedule.columns <= schedule.keys) {
+      store(b);
+      continue;
     }
-    for (Value &sum : sums)
-      sum = e.sum(sum);
-    return sums;
+    auto inStep = scf::IfOp::create(b, loc, e.less(keyIndex[j], e.i32(schedule.keys)), false);
+    OpBuilder then = inStep.getThenBodyBuilder();
+    store(then);
+  }
+  barrier(b, loc);
+  scoreTiles[op.getResult()].at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool) {
+    return loadShared(b, loc, scores(), scoreIndex(b, loc, ownRows[ownRow].index, key.index));
   };
   return success();
 }
 
 LogicalResult KernelLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
-  const ProbabilityTile &p = probabilityTiles.find(op.getP())->second;
-  const RowTile &alpha = rowTiles.find(op.getAlpha())->second;
-  const KeyTile &v = keyTiles.find(op.getV())->second;
-  RowTile o = rowTiles.lookup(op.getO());
+  const KeyTile v = keyTiles.lookup(op.getV());
+  OutputTile o = outputTiles.lookup(op.getO());
   Location loc = op.getLoc();
-  Emit e{b, loc};
-
-  // Carried from key to key: O, then the probabilities, turned so that those of
-  // the key at hand come first.
-  SmallVector<Value> carried;
-  for (auto [pieces, scale] : llvm::zip(o.rows, alpha.rows))
-    for (Value piece : pieces)
-      carried.push_back(e.mul(piece, e.splat(scale.front(), piece.getType())));
-  int64_t outputs = carried.size(), keys = schedule.keys;
-  for (const SmallVector<Value> &row : p.rows)
-    llvm::append_range(carried, row);
-
-  int64_t rows = o.rows.size(), pieces = o.rows.front().size();
-  carried = forEachKey(b, loc, carried, [&](OpBuilder &b, Value index, ValueRange carried) {
+  int64_t rows = schedule.rows, units = outputUnits();
+  for (int64_t i = 0; i < rows; ++i) {
     Emit e{b, loc};
-    PieceLoader load = v.open(b, keyAt(b, loc, index));
-    SmallVector<Value> next(carried);
-    for (int64_t i = 0, dim = 0; i < pieces; ++i) {
-      Type type = carried[i].getType();
-      int64_t width = widthOf(carried[i]);
-      Value piece = load(b, dim, width);
-      dim += width;
-      for (int64_t r = 0; r < rows; ++r) {
-        Value probability = carried[outputs + r * keys];
-        next[r * pieces + i] = e.fma(e.splat(probability, type), piece, carried[r * pieces + i]);
-      }
+    Value alpha = loadShared(b, loc, factors(), tileRows[i].index);
+    for (int64_t u = 0; u < units; ++u) {
+      Value &piece = o.pieces[i * units + u];
+      piece = e.mul(piece, e.splat(alpha, piece.getType()));
     }
-    for (int64_t r = 0; r < rows; ++r)
-      std::rotate(next.begin() + outputs + r * keys, next.begin() + outputs + r * keys + 1,
-                  next.begin() + outputs + (r + 1) * keys);
-    return next;
-  });
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t i = 0; i < pieces; ++i)
-      o.rows[r][i] = carried[r * pieces + i];
-  setRows(op.getResult(), std::move(o));
+  }
+  SmallVector<Value> dims;
+  for (int64_t u = 0; u < units; ++u)
+    dims.push_back(outputDim(b, loc, u).first);
+  o.pieces =
+      loop(b, loc, step->count, 1, o.pieces, [&](OpBuilder &b, Value key, ValueRange carried) {
+        Emit e{b, loc};
+        SmallVector<Value> next(carried), probabilities;
+        for (int64_t i = 0; i < rows; ++i)
+          probabilities.push_back(
+              loadShared(b, loc, scores(), scoreIndex(b, loc, tileRows[i].index, key)));
+        PieceLoader load = v.open(b, e.addI(step->slot, key));
+        for (int64_t u = 0; u < units; ++u) {
+          Value piece = load(b, dims[u], outputWidth);
+          for (int64_t i = 0; i < rows; ++i) {
+            Value &sum = next[i * units + u];
+            sum = e.fma(e.splat(probabilities[i], piece.getType()), piece, sum);
+          }
+        }
+        return next;
+      });
+  barrier(b, loc);
+  outputTiles[op.getResult()] = std::move(o);
   return success();
 }
 
 //===-- Quantisation -----------------------------------------------------------===//
 
+// Each owner of a row packs it into workgroup memory, four numbers to a word.
 LogicalResult KernelLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
-  Emit e{b, op.getLoc()};
-  RowTile x = rowTiles.lookup(op.getX()), scales;
-  for (SmallVector<Value> &pieces : x.rows) {
-    Value largest;
-    for (Value piece : pieces)
-      for (int64_t i = 0; i < widthOf(piece); ++i) {
-        Value element = isa<VectorType>(piece.getType())
-                            ? vector::ExtractOp::create(b, op.getLoc(), piece, i).getResult()
-                            : piece;
-        Value magnitude = math::AbsFOp::create(b, op.getLoc(), element);
-        largest = largest ? e.max(largest, magnitude) : magnitude;
-      }
-    Value scale = e.mul(largest, e.f32(1.0 / 127));
-    // A row of zeros has scale 0: dividing by 1 keeps it zero.
-    Value zero = e.atMost(largest, e.f32(0));
-    Value divisor = e.select(zero, e.f32(1), scale);
-    for (Value &piece : pieces) {
-      Value quotient = e.div(piece, e.splat(divisor, piece.getType()));
-      piece = math::RoundEvenOp::create(b, op.getLoc(), quotient);
+  const QueryTile x = queryTiles.lookup(op.getX());
+  int64_t dim = kernel.getQkDim();
+  if (dim % 4 != 0)
+    return op.emitOpError() << "has qk_dim " << dim << "; spirv allows multiples of 4";
+  Location loc = op.getLoc();
+  Value packed = shared("queries", kernel.getBlockQ() * dim / 4, b.getI32Type());
+  auto wordIndex = [=](OpBuilder &b, Value row, Value dim4) {
+    Emit e{b, loc};
+    return e.addI(e.mulI(row, e.i32(dim / 4)), arith::ShRUIOp::create(b, loc, dim4, e.i32(2)));
+  };
+  SmallVector<Type> types(schedule.ownRows, f32Type());
+  rowTiles[op.getScale()].values = onOwners(b, loc, types, [&](OpBuilder &b) {
+    Emit e{b, loc};
+    SmallVector<Value> scales;
+    for (auto [r, row] : llvm::enumerate(ownRows)) {
+      Value largest =
+          loop(b, loc, e.i32(dim), 4, {e.f32(0)}, [&](OpBuilder &b, Value d, ValueRange carried) {
+            Emit e{b, loc};
+            Value most = carried.front();
+            for (Value x : elementsOf(b, loc, x.ownPiece(b, r, d, 4)))
+              most = e.max(most, math::AbsFOp::create(b, loc, x));
+            return SmallVector<Value>{most};
+          }).front();
+      Value scale = e.div(largest, e.f32(127));
+      // A row of zeros has scale 0; dividing by 1 keeps it zero.
+      Value divisor = e.select(e.atMost(largest, e.f32(0)), e.f32(1), scale);
+      loop(b, loc, e.i32(dim), 4, {}, [&](OpBuilder &b, Value d, ValueRange) {
+        Emit e{b, loc};
+        Value word = e.i32(0);
+        for (auto [i, x] : llvm::enumerate(elementsOf(b, loc, x.ownPiece(b, r, d, 4)))) {
+          Value rounded = math::RoundEvenOp::create(b, loc, e.div(x, divisor));
+          Value byte = arith::AndIOp::create(
+              b, loc, arith::FPToSIOp::create(b, loc, b.getI32Type(), rounded), e.i32(255));
+          word =
+              arith::OrIOp::create(b, loc, word, arith::ShLIOp::create(b, loc, byte, e.i32(8 * i)));
+        }
+        storeShared(b, loc, word, packed, wordIndex(b, row.index, d));
+        return SmallVector<Value>{};
+      });
+      scales.push_back(scale);
     }
-    scales.rows.push_back({scale});
-  }
-  setRows(op.getResult(), std::move(x));
-  setRows(op.getScale(), std::move(scales));
+    return scales;
+  });
+  barrier(b, loc);
+  QueryTile &tile = queryTiles[op.getResult()];
+  tile.width = 4;
+  tile.piece = [=, this](OpBuilder &b, int64_t row, Value d, int64_t width) -> Value {
+    assert(width == 4 && "a word of int8");
+    Value word = loadShared(b, loc, packed, wordIndex(b, tileRows[row].index, d));
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < 4; ++i)
+      elements.push_back(unpackToFloat(b, loc, word, i, b.getI8Type()));
+    return vector::FromElementsOp::create(b, loc, VectorType::get(4, f32Type()), elements);
+  };
   return success();
 }
 
 LogicalResult KernelLowering::dequantizeScores(OpBuilder &b, tile::DequantizeScoresOp op) {
-  const ScoreTile s = scoreTiles.find(op.getS())->second;
-  const KeyTile keyScale = keyTiles.find(op.getKeyScale())->second;
-  const RowTile rowScale = rowTiles.find(op.getRowScale())->second;
+  const ScoreTile s = scoreTiles.lookup(op.getS());
+  const KeyTile keyScale = keyTiles.lookup(op.getKeyScale());
+  const RowTile rowScale = rowTiles.lookup(op.getRowScale());
   Location loc = op.getLoc();
-  scoreTiles[op.getResult()].at = [=](OpBuilder &b, const Key &key) {
+  ScoreTile &result = scoreTiles[op.getResult()];
+  result = s;
+  result.at = [=](OpBuilder &b, int64_t ownRow, const Key &key, bool full) {
     Emit e{b, loc};
-    Value scale = keyScale.open(b, key)(b, 0, 1);
-    SmallVector<Value> scores = s.at(b, key);
-    for (auto [score, row] : llvm::zip(scores, rowScale.rows))
-      score = e.mul(score, e.mul(row.front(), scale));
-    return scores;
+    Value scale = keyScale.open(b, key.slot)(b, Value(), 1);
+    return e.mul(s.at(b, ownRow, key, full), e.mul(rowScale.values[ownRow], scale));
   };
   return success();
 }
 
 LogicalResult KernelLowering::dequantizeKeys(OpBuilder &b, tile::DequantizeKeysOp op) {
-  const KeyTile x = keyTiles.find(op.getX())->second;
-  const KeyTile scale = keyTiles.find(op.getScale())->second;
+  const KeyTile x = keyTiles.lookup(op.getX());
+  const KeyTile scale = keyTiles.lookup(op.getScale());
   Location loc = op.getLoc();
-  keyTiles[op.getResult()].open = [=](OpBuilder &b, const Key &key) -> PieceLoader {
-    PieceLoader load = x.open(b, key);
-    Value factor = scale.open(b, key)(b, 0, 1);
-    return [=](OpBuilder &b, int64_t dim, int64_t width) {
+  KeyTile &result = keyTiles[op.getResult()];
+  result.width = x.width;
+  result.open = [=](OpBuilder &b, Value slot) -> PieceLoader {
+    PieceLoader load = x.open(b, slot);
+    Value factor = scale.open(b, slot)(b, Value(), 1);
+    return [=](OpBuilder &b, Value dim, int64_t width) {
       Emit e{b, loc};
       Value piece = load(b, dim, width);
       return e.mul(piece, e.splat(factor, piece.getType()));
@@ -161,46 +229,34 @@ LogicalResult KernelLowering::dequantizeKeys(OpBuilder &b, tile::DequantizeKeysO
 //===-- Scores and masks --------------------------------------------------------===//
 
 LogicalResult KernelLowering::score(OpBuilder &b, tile::ScoreOp op) {
-  const ScoreTile s = scoreTiles.find(op.getS())->second;
+  const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
-  result.masked = s.masked;
-  result.at = [=, this](OpBuilder &b, const Key &key) mutable {
+  result = s;
+  result.at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool full) mutable {
     Emit e{b, op.getLoc()};
-    Value scale = e.asFloat(buffers->word(ATTN_W_SCALE));
-    SmallVector<Value> scores = s.at(b, key);
-    for (auto [score, position] : llvm::zip(scores, rowPosition))
-      score = inlineScalarRegion(
-                  b, op.getBody().front(),
-                  {e.mul(score, scale), position, key.position, item.head, item.batch}, context)
-                  .front();
-    return scores;
+    Value scaled = e.mul(s.at(b, ownRow, key, full), e.asFloat(buffers->word(ATTN_W_SCALE)));
+    return inlineScalarRegion(
+               b, op.getBody().front(),
+               {scaled, ownRows[ownRow].position, key.position, item.head, item.batch}, context)
+        .front();
   };
   return success();
 }
 
 LogicalResult KernelLowering::mask(OpBuilder &b, tile::MaskOp op) {
-  const ScoreTile s = scoreTiles.find(op.getS())->second;
+  const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
   result.masked = true;
-  result.at = [=, this](OpBuilder &b, const Key &key) mutable {
-    SmallVector<Value> scores = s.at(b, key);
-    auto masked = scf::IfOp::create(
-        b, op.getLoc(), key.full,
-        [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, scores); },
-        [&](OpBuilder &b, Location loc) {
-          Emit e{b, loc};
-          SmallVector<Value> selected;
-          for (auto [score, position] : llvm::zip(scores, rowPosition)) {
-            Value admitted =
-                inlineScalarRegion(b, op.getBody().front(),
-                                   {position, key.position, item.head, item.batch}, context)
-                    .front();
-            admitted = arith::AndIOp::create(b, loc, admitted, key.valid);
-            selected.push_back(e.select(admitted, score, e.f32(kMasked)));
-          }
-          scf::YieldOp::create(b, loc, selected);
-        });
-    return SmallVector<Value>(masked.getResults());
+  result.at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool full) mutable {
+    Value score = s.at(b, ownRow, key, full);
+    if (full)
+      return score;
+    Emit e{b, op.getLoc()};
+    Value admitted =
+        inlineScalarRegion(b, op.getBody().front(),
+                           {ownRows[ownRow].position, key.position, item.head, item.batch}, context)
+            .front();
+    return e.select(admitted, score, e.f32(kMasked));
   };
   return success();
 }
@@ -209,100 +265,128 @@ LogicalResult KernelLowering::mask(OpBuilder &b, tile::MaskOp op) {
 
 LogicalResult KernelLowering::softmaxInit(OpBuilder &b, tile::SoftmaxInitOp op) {
   Emit e{b, op.getLoc()};
-  int64_t dim = kernel.getVDim(), width = dim % 4 == 0 ? 4 : dim % 2 == 0 ? 2 : 1;
-  Type type = b.getF32Type();
-  if (width > 1)
-    type = VectorType::get(width, type);
-  RowTile max, sum, out;
-  for (int64_t r = 0; r < schedule.rows; ++r) {
-    max.rows.push_back({e.f32(kInitialMaximum)});
-    sum.rows.push_back({e.f32(0)});
-    out.rows.push_back(SmallVector<Value>(dim / width, e.constant(type, 0)));
-  }
-  setRows(op.getMax(), std::move(max));
-  setRows(op.getSum(), std::move(sum));
-  setRows(op.getOut(), std::move(out));
+  Type type = f32Type();
+  if (outputWidth > 1)
+    type = VectorType::get(outputWidth, type);
+  rowTiles[op.getMax()].values.assign(schedule.ownRows, e.f32(kInitialMaximum));
+  rowTiles[op.getSum()].values.assign(schedule.ownRows, e.f32(0));
+  outputTiles[op.getOut()].pieces.assign(schedule.rows * outputUnits(), e.constant(type, 0));
   return success();
 }
 
 LogicalResult KernelLowering::softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op) {
-  const ScoreTile &s = scoreTiles.find(op.getS())->second;
-  RowTile max = rowTiles.lookup(op.getMax()), sum = rowTiles.lookup(op.getSum()), alpha;
+  const ScoreTile s = scoreTiles.lookup(op.getS());
+  const RowTile max = rowTiles.lookup(op.getMax()), sum = rowTiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor());
   Location loc = op.getLoc();
-  Emit e{b, loc};
-  int64_t rows = schedule.rows, keys = schedule.keys;
 
-  // Each key's scores enter at the end of their row and push the others left;
-  // after the last key they stand in order.
-  SmallVector<Value> scores(rows * keys, e.f32(0));
-  scores = forEachKey(b, loc, scores, [&](OpBuilder &b, Value index, ValueRange carried) {
-    SmallVector<Value> next(carried), fresh = s.at(b, keyAt(b, loc, index));
-    for (int64_t r = 0; r < rows; ++r) {
-      std::rotate(next.begin() + r * keys, next.begin() + r * keys + 1,
-                  next.begin() + (r + 1) * keys);
-      next[(r + 1) * keys - 1] = fresh[r];
-    }
-    return next;
-  });
+  // Leaves the final scores of a row in workgroup memory, gives their maximum.
+  auto maximum = [&](OpBuilder &b, int64_t r, bool full) {
+    return loop(b, loc, step->count, 1, {max.values[r]},
+                [&](OpBuilder &b, Value index, ValueRange carried) {
+                  Emit e{b, loc};
+                  Key key{index, e.addI(step->slot, index), e.addI(step->position, index)};
+                  Value score = s.at(b, r, key, full);
+                  storeShared(b, loc, score, scores(), scoreIndex(b, loc, ownRows[r].index, index));
+                  return SmallVector<Value>{e.max(carried.front(), score)};
+                });
+  };
+  // Turns a row's scores into probabilities, gives their sum.
+  auto exponentials = [&](OpBuilder &b, int64_t r, Value largest) {
+    Emit e{b, loc};
+    return loop(b, loc, step->count, 1, {e.f32(0)},
+                [&](OpBuilder &b, Value index, ValueRange carried) {
+                  Emit e{b, loc};
+                  Value at = scoreIndex(b, loc, ownRows[r].index, index);
+                  Value score = loadShared(b, loc, scores(), at);
+                  Value p = e.exp2(e.mul(e.sub(score, largest), factor));
+                  // Some devices clamp exp2 to the smallest normal number.
+                  if (s.masked)
+                    p = e.select(e.atMost(score, e.f32(kMaskedBound)), e.f32(0), p);
+                  storeShared(b, loc, p, scores(), at);
+                  return SmallVector<Value>{e.add(carried.front(), p)};
+                });
+  };
 
-  ProbabilityTile probabilities;
-  for (int64_t r = 0; r < rows; ++r) {
-    ArrayRef<Value> row = ArrayRef<Value>(scores).slice(r * keys, keys);
-    Value old = max.rows[r].front(), largest = old;
-    for (Value score : row)
-      largest = e.max(largest, score);
-    Value rescale = e.exp2(e.mul(e.sub(old, largest), factor)), total;
-    SmallVector<Value> &p = probabilities.rows.emplace_back();
-    for (Value score : row) {
-      Value exponential = e.exp2(e.mul(e.sub(score, largest), factor));
-      // Some devices clamp exp2 to the smallest normal number.
+  SmallVector<Type> types(2 * schedule.ownRows, f32Type());
+  SmallVector<Value> next = onOwners(b, loc, types, [&](OpBuilder &b) {
+    SmallVector<Value> maxima, sums;
+    for (int64_t r = 0; r < schedule.ownRows; ++r) {
+      Emit e{b, loc};
+      Value largest;
       if (s.masked)
-        exponential = e.select(e.atMost(score, e.f32(kMaskedBound)), e.f32(0), exponential);
-      p.push_back(exponential);
-      total = total ? e.add(total, exponential) : exponential;
+        largest = scf::IfOp::create(
+                      b, loc, step->full,
+                      [&](OpBuilder &b, Location loc) {
+                        scf::YieldOp::create(b, loc, maximum(b, r, true));
+                      },
+                      [&](OpBuilder &b, Location loc) {
+                        scf::YieldOp::create(b, loc, maximum(b, r, false));
+                      })
+                      .getResult(0);
+      else
+        largest = maximum(b, r, true).front();
+      Value alpha = e.exp2(e.mul(e.sub(max.values[r], largest), factor));
+      storeShared(b, loc, alpha, factors(), ownRows[r].index);
+      Value total = exponentials(b, r, largest).front();
+      maxima.push_back(largest);
+      sums.push_back(e.fma(sum.values[r], alpha, total));
     }
-    sum.rows[r].front() = e.fma(sum.rows[r].front(), rescale, total);
-    max.rows[r].front() = largest;
-    alpha.rows.push_back({rescale});
-  }
-  probabilityTiles[op.getP()] = std::move(probabilities);
-  setRows(op.getNewMax(), std::move(max));
-  setRows(op.getNewSum(), std::move(sum));
-  setRows(op.getAlpha(), std::move(alpha));
+    llvm::append_range(maxima, sums);
+    return maxima;
+  });
+  barrier(b, loc);
+  rowTiles[op.getNewMax()].values.assign(next.begin(), next.begin() + schedule.ownRows);
+  rowTiles[op.getNewSum()].values.assign(next.begin() + schedule.ownRows, next.end());
+  rowTiles[op.getAlpha()]; // lies in factors()
   return success();
 }
 
 LogicalResult KernelLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp op) {
-  Emit e{b, op.getLoc()};
-  const RowTile &max = rowTiles.find(op.getMax())->second,
-                &sum = rowTiles.find(op.getSum())->second;
-  RowTile out = rowTiles.lookup(op.getO()), lse;
+  Location loc = op.getLoc();
+  const RowTile max = rowTiles.lookup(op.getMax()), sum = rowTiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor()), sink;
-  if (op.getSinkLogit())
+  if (op.getSinkLogit()) {
+    Emit e{b, loc};
     sink = e.mul(scalars.lookup(op.getSinkLogit()), e.f32(kLog2E));
-  for (int64_t r = 0; r < schedule.rows; ++r) {
-    Value m = max.rows[r].front(), l = sum.rows[r].front();
-    Value empty = e.atMost(m, e.f32(kInitialMaximum)); // no key raised the maximum
-    Value exponent = e.mul(m, factor), scale, logSum;
-    if (sink) {
-      Value largest = e.max(exponent, sink), down = e.exp2(e.sub(exponent, largest));
-      Value kept = e.select(empty, e.f32(0), e.mul(l, down));
-      Value total = e.add(kept, e.exp2(e.sub(sink, largest)));
-      scale = e.div(down, total);
-      logSum = e.bits(e.fma(largest, e.f32(kLn2), e.log(total)));
-    } else {
-      scale = e.div(e.f32(1), l);
-      logSum = e.select(empty, e.i32(kMinusInfinityBits),
-                        e.bits(e.fma(exponent, e.f32(kLn2), e.log(l))));
+  }
+  // A row's factor is what its output is divided by; 0 stands for "no key".
+  SmallVector<Type> types(schedule.ownRows, b.getI32Type());
+  rowTiles[op.getLse()].values = onOwners(b, loc, types, [&](OpBuilder &b) {
+    Emit e{b, loc};
+    SmallVector<Value> logSums;
+    for (int64_t r = 0; r < schedule.ownRows; ++r) {
+      Value m = max.values[r], l = sum.values[r];
+      Value empty = e.atMost(m, e.f32(kInitialMaximum)); // no key raised the maximum
+      Value exponent = e.mul(m, factor), scale;
+      if (sink) {
+        Value largest = e.max(exponent, sink), down = e.exp2(e.sub(exponent, largest));
+        Value kept = e.select(empty, e.f32(0), e.mul(l, down));
+        Value total = e.add(kept, e.exp2(e.sub(sink, largest)));
+        scale = e.div(down, total);
+        logSums.push_back(e.bits(e.fma(largest, e.f32(kLn2), e.log(total))));
+      } else {
+        scale = e.div(e.f32(1), l);
+        logSums.push_back(e.select(empty, e.i32(kMinusInfinityBits),
+                                   e.bits(e.fma(exponent, e.f32(kLn2), e.log(l)))));
+      }
+      storeShared(b, loc, e.select(empty, e.f32(0), scale), factors(), ownRows[r].index);
     }
-    lse.rows.push_back({logSum});
-    for (Value &piece : out.rows[r]) {
+    return logSums;
+  });
+  barrier(b, loc);
+  OutputTile out = outputTiles.lookup(op.getO());
+  int64_t units = outputUnits();
+  Emit e{b, loc};
+  for (int64_t i = 0; i < schedule.rows; ++i) {
+    Value scale = loadShared(b, loc, factors(), tileRows[i].index);
+    Value empty = e.atMost(scale, e.f32(0));
+    for (int64_t u = 0; u < units; ++u) {
+      Value &piece = out.pieces[i * units + u];
       Type type = piece.getType();
       piece = e.select(empty, e.constant(type, 0), e.mul(piece, e.splat(scale, type)));
     }
   }
-  setRows(op.getOut(), std::move(out));
-  setRows(op.getLse(), std::move(lse));
+  outputTiles[op.getOut()] = std::move(out);
   return success();
 }

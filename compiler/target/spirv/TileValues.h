@@ -1,5 +1,5 @@
-// What tiles become in one invocation: values in registers for rows, recipes for
-// keys and scores, which are evaluated one key at a time.
+// What tiles become in one invocation: registers for what it owns, recipes for
+// what lies in buffers or workgroup memory.
 #pragma once
 
 #include "mlir/IR/Builders.h"
@@ -8,40 +8,48 @@
 
 namespace mlir::attn {
 
-/// A tile over query rows: this invocation's rows, each as pieces of up to four
-/// f32 numbers; one scalar piece for a tile of rank 1.
-///
-///   tile<BQxD>  rows[0] = { v4 v4 v4 ... }      tile<BQ>  rows[0] = { f32 }
-///               rows[1] = { v4 v4 v4 ... }                rows[1] = { f32 }
+/// A tile of rank 1 over query rows: one number for each row whose softmax this
+/// invocation runs.
 struct RowTile {
-  SmallVector<SmallVector<Value>> rows;
+  SmallVector<Value> values;
 };
 
-/// One key of the step being computed, all i32 and uniform.
-struct Key {
-  Value slot;     ///< where it is read; the last valid key's past the end
-  Value position; ///< what masks and scores see
-  Value valid;    ///< i1: not past the end
-  Value full;     ///< i1: of a block in which every pair is admitted
+/// A tile of queries: pieces of the rows of this invocation's register tile.
+struct QueryTile {
+  int64_t width = 1; ///< elements of a piece
+  /// Piece of row `row` (of the register tile) at `dim`, as f32 numbers.
+  std::function<Value(OpBuilder &, int64_t row, Value dim, int64_t width)> piece;
+  /// The same, of a row whose softmax this invocation runs.
+  std::function<Value(OpBuilder &, int64_t ownRow, Value dim, int64_t width)> ownPiece;
 };
 
 /// Gives pieces of one key's row as f32 numbers.
-using PieceLoader = std::function<Value(OpBuilder &, int64_t dim, int64_t width)>;
+using PieceLoader = std::function<Value(OpBuilder &, Value dim, int64_t width)>;
 
-/// A tile over keys. `open` does what is common to a key's pieces.
+/// A tile over keys. `open` does what is common to the pieces of the key in
+/// `slot`.
 struct KeyTile {
-  std::function<PieceLoader(OpBuilder &, const Key &)> open;
+  int64_t width = 1; ///< least elements of a piece
+  std::function<PieceLoader(OpBuilder &, Value slot)> open;
 };
 
-/// A tile of scores, before softmax: one number per row for a key.
+/// One key of a step in the softmax phase, i32.
+struct Key {
+  Value index;    ///< within the step
+  Value slot;     ///< where its scale is read
+  Value position; ///< what masks and scores see
+};
+
+/// A tile of scores before softmax, read element by element.
 struct ScoreTile {
-  std::function<SmallVector<Value>(OpBuilder &, const Key &)> at;
-  bool masked = false; ///< may hold the sentinel
+  /// The score of an own row and a key; `full` leaves masks out.
+  std::function<Value(OpBuilder &, int64_t ownRow, const Key &, bool full)> at;
+  bool masked = false; ///< has a mask, and may hold the sentinel
 };
 
-/// A tile of probabilities: per row, one number per key of the step.
-struct ProbabilityTile {
-  SmallVector<SmallVector<Value>> rows;
+/// An output tile: rows x units pieces of this invocation's register tile.
+struct OutputTile {
+  SmallVector<Value> pieces;
 };
 
 } // namespace mlir::attn
