@@ -42,9 +42,8 @@ struct Point {
 
 class Evaluator {
 public:
-  // Both must outlive the evaluator.
-  Evaluator(const spec::AttentionSpec &spec, const Bindings &bindings)
-      : spec(spec), bindings(bindings) {}
+  // `bindings` must outlive the evaluator.
+  explicit Evaluator(const Bindings &bindings) : bindings(bindings) {}
 
   // Bool as 0 or 1, Int as a whole number in int32 range, Float as is.
   double value(const spec::Expr &expr, const Point &point) const;
@@ -58,7 +57,6 @@ private:
   double input(const spec::Expr &expr, const Point &point) const;
   int32_t extent(const spec::Extent &extent, const Point &point) const;
 
-  const spec::AttentionSpec &spec;
   const Bindings &bindings;
 };
 

@@ -97,7 +97,7 @@ class Reference {
 public:
   Reference(const AttentionSpec &spec, const Call &call, const Arrays &arrays,
             const Options &options, const Bindings &bindings)
-      : spec(spec), call(call), arrays(arrays), options(options), evaluator(spec, bindings),
+      : spec(spec), call(call), arrays(arrays), options(options), evaluator(bindings),
         scale(call.scale.value_or(
             spec.scale.value_or(1 / std::sqrt(static_cast<double>(spec.qkDim))))),
         mask(options.recacheMask && spec.recache ? *spec.recache->mask : *spec.mask) {}
@@ -218,7 +218,7 @@ bool maskAt(const AttentionSpec &spec, const Bindings &bindings, int32_t batch, 
   point.head = head;
   point.queryPosition = queryPosition;
   point.keyPosition = keyPosition;
-  return Evaluator(spec, bindings).truth(*spec.mask, point);
+  return Evaluator(bindings).truth(*spec.mask, point);
 }
 
 double scoreAt(const AttentionSpec &spec, const Bindings &bindings, int32_t batch, int32_t head,
@@ -229,7 +229,7 @@ double scoreAt(const AttentionSpec &spec, const Bindings &bindings, int32_t batc
   point.queryPosition = queryPosition;
   point.keyPosition = keyPosition;
   point.score = s;
-  return spec.score ? Evaluator(spec, bindings).value(*spec.score, point) : s;
+  return spec.score ? Evaluator(bindings).value(*spec.score, point) : s;
 }
 
 Partial mergePartials(const std::vector<Partial> &parts, size_t dim,

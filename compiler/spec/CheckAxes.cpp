@@ -121,6 +121,10 @@ ExprPtr Checker::derivationLeaf(const std::vector<ast::Name> &path, SourceRange 
     uint32_t space = derivedSpace[last];
     if (derivation->space == UINT32_MAX)
       derivation->space = derivation->group.space = space;
+    if (++expansions > maxExpansions) {
+      reportTooLarge(range);
+      return nullptr;
+    }
     if (derivation->space == space)
       return resolve(*derivedAxes[last]->value);
   }
@@ -174,6 +178,8 @@ std::optional<Decode> Checker::decodeOf(const Expr &expr) {
     modulus = {*by, nullptr};
   } else {
     inner->divisor = multiply(inner->divisor, {*by, nullptr});
+    if (inner->divisor.isStatic() && inner->divisor.value > INT32_MAX)
+      return std::nullopt;
     if (!unwrapped)
       modulus.value /= *by;
   }

@@ -13,6 +13,7 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int64_t maxRetained = 1 << 20;
 constexpr unsigned maxBoxes = 20000;
+constexpr unsigned maxSteps = 4000000; // of evaluation, over all boxes
 
 // The blocks of an axis along the first axis of a space: `t`, or `t // 3`.
 struct BlockAxis {
@@ -62,7 +63,7 @@ public:
     if (bounds.isFalse())
       return std::nullopt;
     bool point = box.firstBlock == box.lastBlock && box.minDistance == box.maxDistance;
-    if (bounds.isTrue() || point || ++boxes > maxBoxes)
+    if (bounds.isTrue() || point || ++boxes > maxBoxes || boxes > maxSteps / mask.treeSize)
       return corner(box);
     // Split the wider side; of an unbounded one, cut off a finite part.
     auto width = [](double low, double high) { return high - low; };

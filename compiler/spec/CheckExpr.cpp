@@ -8,6 +8,7 @@ namespace attn::spec {
 namespace {
 
 constexpr int64_t maxReduction = 64;
+constexpr unsigned maxResolveDepth = 600;
 
 struct BinaryName {
   Op op;
@@ -127,6 +128,19 @@ ExprPtr Checker::resolveAt(Place where, const ast::Expr &expr) {
 }
 
 ExprPtr Checker::resolve(const ast::Expr &expr) {
+  // Lets, axes and patterns refer to each other, so the parser's bound on one
+  // expression does not bound this recursion.
+  if (resolveDepth >= maxResolveDepth) {
+    reportTooLarge(expr.range);
+    return nullptr;
+  }
+  ++resolveDepth;
+  ExprPtr result = resolveNode(expr);
+  --resolveDepth;
+  return result;
+}
+
+ExprPtr Checker::resolveNode(const ast::Expr &expr) {
   SourceRange range = expr.range;
   if (auto *n = std::get_if<ast::IntLiteral>(&expr.node))
     return integer(n->value, range);
@@ -388,8 +402,8 @@ ExprPtr Checker::resolveReduction(const ast::Reduction &reduction, SourceRange r
     inner.values[reduction.variable.text] = integer(i, reduction.variable.range);
     // Counted like a pattern's expansion: nested reductions multiply.
     ++expansions;
-    ExprPtr term = expansions > 20000 ? nullptr : resolve(*reduction.body);
-    if (expansions > 20000)
+    ExprPtr term = expansions > maxExpansions ? nullptr : resolve(*reduction.body);
+    if (expansions > maxExpansions)
       reportTooLarge(range);
     if (op != Op::Add)
       term = require(term, Type::Bool, "`" + reduction.kind.text + "`");

@@ -9,8 +9,6 @@
 namespace attn::spec {
 namespace {
 
-constexpr unsigned maxExpansions = 20000;
-
 struct Function {
   const char *name;
   Op op;

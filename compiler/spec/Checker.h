@@ -22,6 +22,9 @@ struct PatternEntry {
 };
 using PatternTable = std::map<std::string, PatternEntry>;
 
+// Calls, reduction steps and derived axes that one attention may expand.
+constexpr unsigned maxExpansions = 20000;
+
 // Where an expression stands decides which names it may use.
 enum class Place : uint8_t { Const, Extent, Axis, Mask, Score, Softmax, Output, Let };
 
@@ -88,6 +91,7 @@ private:
 
   // CheckExpr.cpp
   ExprPtr resolve(const ast::Expr &expr);
+  ExprPtr resolveNode(const ast::Expr &expr);
   ExprPtr resolveAt(Place where, const ast::Expr &expr);
   ExprPtr resolveReference(const ast::Reference &reference, SourceRange range);
   ExprPtr resolveName(const ast::Name &name);
@@ -170,7 +174,7 @@ private:
     SourceRange call;
   };
   std::vector<Frame> frames;
-  unsigned expansions = 0;
+  unsigned expansions = 0, resolveDepth = 0;
 };
 
 // clause_c1
