@@ -139,9 +139,10 @@ private:
     if (options_.json)
       return {};
     std::printf("%s %s: %llu cases, error %.2e (limit %.0e), worst row %.2f of its limit, mask "
-                "exact on %llu pairs",
+                "%s %llu pairs",
                 failure.empty() ? "ok  " : "FAIL", name_of(info).c_str(),
                 static_cast<unsigned long long>(cases), error, exact_bound(info), row,
+                failure.empty() ? "exact on" : "compared on",
                 static_cast<unsigned long long>(pairs));
     if (has_int8_keys(info))
       std::printf(", %.2e from unquantised", real);

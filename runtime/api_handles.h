@@ -1,0 +1,73 @@
+// What the C interface's handles hold, and how its functions turn Status and
+// exceptions into attn_status_t. For the api*.cpp files only.
+#pragma once
+
+#include "runtime/bundle/bundle_reader.h"
+#include "runtime/device/device.h"
+#include "runtime/include/attn/runtime.h"
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+struct attn_status {
+  attn::Status status;
+};
+
+namespace attn::api {
+
+// A device with the lock that makes its calls take turns.
+struct SharedDevice {
+  std::mutex mutex;
+  std::unique_ptr<Device> device;
+};
+
+struct SharedBundle {
+  std::vector<std::byte> copy; // empty when mapped
+  Bundle bundle;
+};
+
+// NULL for success.
+attn_status_t *make_status(Status status);
+attn_status_t *out_of_memory_status();
+
+// Runs `body`, which returns a Status; nothing that it throws passes.
+template <typename Body> attn_status_t *guard(Body &&body) {
+  try {
+    Status status = body();
+    return status.ok() ? nullptr : make_status(std::move(status));
+  } catch (const std::bad_alloc &) {
+    return out_of_memory_status();
+  } catch (...) {
+    return make_status(Status::internal("an unexpected exception"));
+  }
+}
+
+} // namespace attn::api
+
+struct attn_device {
+  std::shared_ptr<attn::api::SharedDevice> shared;
+};
+
+struct attn_device_list {
+  struct Entry {
+    std::string id, name, reason;
+  };
+  std::vector<Entry> entries;
+};
+
+// Members are destroyed last to first: what lives on the device goes first.
+struct attn_buffer {
+  std::shared_ptr<attn::api::SharedDevice> shared;
+  std::unique_ptr<attn::Buffer> buffer;
+};
+
+struct attn_bundle {
+  std::shared_ptr<const attn::api::SharedBundle> shared;
+};
+
+struct attn_kernel {
+  std::shared_ptr<attn::api::SharedDevice> shared;
+  std::unique_ptr<attn::Kernel> kernel;
+};

@@ -1,0 +1,103 @@
+// The C interface as C++ values: handles that release themselves and statuses
+// that convert to bool. Header only; adds no symbol to link.
+#pragma once
+
+#include <attn/runtime.h>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace attn::c {
+
+// Success, or what went wrong.
+class Status {
+public:
+  Status() = default;
+  explicit Status(attn_status_t *status) : status_(status) {}
+  bool ok() const { return !status_; }
+  explicit operator bool() const { return ok(); }
+  attn_code_t code() const { return attn_status_code(status_.get()); }
+  std::string message() const { return attn_status_message(status_.get()); }
+  std::string place() const { return attn_status_place(status_.get()); }
+  std::string text() const {
+    return ok() ? "ok" : place().empty() ? message() : place() + ": " + message();
+  }
+
+private:
+  struct Free {
+    void operator()(attn_status_t *status) const { attn_status_free(status); }
+  };
+  std::unique_ptr<attn_status_t, Free> status_;
+};
+
+// An owned handle; `out()` is what open and create functions write to.
+template <typename T, void (*release)(T *)> class Handle {
+public:
+  Handle() = default;
+  ~Handle() { release(handle_); }
+  Handle(Handle &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Handle &operator=(Handle &&other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  T *get() const { return handle_; }
+  explicit operator bool() const { return handle_ != nullptr; }
+  T **out() {
+    release(std::exchange(handle_, nullptr));
+    return &handle_;
+  }
+
+private:
+  T *handle_ = nullptr;
+};
+
+struct Device : Handle<attn_device_t, attn_device_close> {
+  Status open(const char *id, const attn_device_options_t *options = nullptr) {
+    return Status(attn_device_open(id, options, out()));
+  }
+  std::string name() const { return attn_device_name(get()); }
+  Status synchronise() { return Status(attn_device_synchronise(get())); }
+};
+
+struct Buffer : Handle<attn_buffer_t, attn_buffer_free> {
+  Status create(Device &device, size_t bytes) {
+    return Status(attn_buffer_create(device.get(), bytes, out()));
+  }
+  Status write(const void *data, size_t bytes, size_t offset = 0) {
+    return Status(attn_buffer_write(get(), offset, data, bytes));
+  }
+  Status read(void *data, size_t bytes, size_t offset = 0) {
+    return Status(attn_buffer_read(get(), offset, data, bytes));
+  }
+};
+
+struct Bundle : Handle<attn_bundle_t, attn_bundle_close> {
+  Status open(const char *path) { return Status(attn_bundle_open(path, out())); }
+  Status open_memory(const void *data, size_t bytes) {
+    return Status(attn_bundle_open_memory(data, bytes, out()));
+  }
+};
+
+struct Kernel : Handle<attn_kernel_t, attn_kernel_free> {
+  Status load(Bundle &bundle, Device &device, const char *name = nullptr,
+              const char *variant = nullptr) {
+    return Status(attn_kernel_load(bundle.get(), device.get(), name, variant, out()));
+  }
+  Status run(const attn_attention_args_t &args) { return Status(attn_attention_run(get(), &args)); }
+};
+
+// A contiguous (batch, heads, tokens, dim) array in host memory.
+inline attn_tensor_t host_tensor(attn_type_t type, void *data, int64_t batch, int64_t heads,
+                                 int64_t tokens, int64_t dim) {
+  attn_tensor_t tensor = ATTN_INIT(attn_tensor_t);
+  tensor.data = data;
+  tensor.type = type;
+  tensor.rank = 4;
+  tensor.shape[0] = batch;
+  tensor.shape[1] = heads;
+  tensor.shape[2] = tokens;
+  tensor.shape[3] = dim;
+  return tensor;
+}
+
+} // namespace attn::c

@@ -1,0 +1,73 @@
+// The C interface: from plain C, through the C++ header, and from two threads.
+#include <attn/runtime.hpp>
+
+#include <cmath>
+#include <gtest/gtest.h>
+#include <thread>
+#include <vector>
+
+extern "C" int api_from_c(const char *bundle_path);
+
+TEST(Api, FromPlainC) { EXPECT_EQ(api_from_c(ATTN_REFERENCE_BUNDLE), 0) << "line of api_c_test.c"; }
+
+TEST(Api, CppHeaderReleasesWhatItHolds) {
+  attn::c::Kernel kernel;
+  {
+    attn::c::Device device;
+    attn::c::Bundle bundle;
+    attn::c::Status status = device.open("cpu");
+    ASSERT_TRUE(status.ok()) << status.text();
+    ASSERT_TRUE(bundle.open(ATTN_REFERENCE_BUNDLE));
+    ASSERT_TRUE(kernel.load(bundle, device, "dense"));
+    status = kernel.load(bundle, device, "missing");
+    EXPECT_EQ(status.code(), ATTN_USAGE);
+    EXPECT_FALSE(kernel) << "a failed load leaves no handle";
+    ASSERT_TRUE(kernel.load(bundle, device, "dense"));
+    status = attn::c::Status(attn_device_open("cuda:77", nullptr, device.out()));
+    EXPECT_EQ(status.code(), ATTN_ENVIRONMENT);
+    EXPECT_EQ(status.place(), "cuda:77");
+  }
+  std::vector<float> q(16, 0), kv(4 * 16, 1), o(16), lse(1);
+  attn_tensor_t tq = attn::c::host_tensor(ATTN_F32, q.data(), 1, 1, 1, 16);
+  attn_tensor_t tk = attn::c::host_tensor(ATTN_F32, kv.data(), 1, 1, 4, 16);
+  attn_tensor_t to = attn::c::host_tensor(ATTN_F32, o.data(), 1, 1, 1, 16);
+  attn_tensor_t tl = attn::c::host_tensor(ATTN_F32, lse.data(), 1, 1, 1, 1);
+  attn_attention_args_t args = ATTN_INIT(attn_attention_args_t);
+  args.q = &tq;
+  args.k = args.v = &tk;
+  args.o = &to;
+  args.lse = &tl;
+  attn::c::Status status = kernel.run(args);
+  ASSERT_TRUE(status.ok()) << status.text();
+  EXPECT_EQ(o[15], 1.0f);
+  EXPECT_NEAR(lse[0], std::log(4.0), 1e-6);
+}
+
+TEST(Api, CallsOfOneDeviceTakeTurns) {
+  attn::c::Device device;
+  attn::c::Bundle bundle;
+  ASSERT_TRUE(device.open("cpu"));
+  ASSERT_TRUE(bundle.open(ATTN_REFERENCE_BUNDLE));
+  auto work = [&](float value) {
+    attn::c::Kernel kernel;
+    EXPECT_TRUE(kernel.load(bundle, device, "dense"));
+    std::vector<float> q(8 * 16, 0), kv(4 * 16, value), o(8 * 16), lse(8);
+    attn_tensor_t tq = attn::c::host_tensor(ATTN_F32, q.data(), 1, 1, 8, 16);
+    attn_tensor_t tk = attn::c::host_tensor(ATTN_F32, kv.data(), 1, 1, 4, 16);
+    attn_tensor_t to = attn::c::host_tensor(ATTN_F32, o.data(), 1, 1, 8, 16);
+    attn_tensor_t tl = attn::c::host_tensor(ATTN_F32, lse.data(), 1, 1, 8, 1);
+    attn_attention_args_t args = ATTN_INIT(attn_attention_args_t);
+    args.q = &tq;
+    args.k = args.v = &tk;
+    args.o = &to;
+    args.lse = &tl;
+    for (int i = 0; i < 200; ++i) {
+      attn::c::Status status = kernel.run(args);
+      ASSERT_TRUE(status.ok()) << status.text();
+      ASSERT_EQ(o[100], value);
+    }
+  };
+  std::thread other(work, 2.0f);
+  work(3.0f);
+  other.join();
+}
