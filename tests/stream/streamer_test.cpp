@@ -1,0 +1,199 @@
+// The streaming algorithm on a tiny model: slots, positions, recache, replay of
+// the same bits, fixed memory.
+#include "runtime/stream/streamer.h"
+#include "tests/stream/tiny_model.h"
+#include <cstring>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+using namespace attn;
+using namespace attn::stream;
+namespace fs = std::filesystem;
+
+class Stream : public testing::Test {
+protected:
+  fs::path dir = fs::temp_directory_path() / ("attn_stream_" + std::to_string(getpid()));
+  StreamerOptions options;
+  void SetUp() override {
+    options.allow_reference = true;
+    options.seed = 11;
+  }
+  void TearDown() override { fs::remove_all(dir); }
+  std::unique_ptr<Streamer> open(const test::TinyStream &model = {}) {
+    test::write_tiny_stream(dir, model);
+    options.model_path = (dir / "step.onnx").string();
+    auto s = Streamer::create(options);
+    EXPECT_TRUE(s.ok()) << s.status().to_string();
+    return s.ok() ? std::move(*s) : nullptr;
+  }
+  static std::vector<float> block(Streamer &s) {
+    auto b = s.next_block();
+    EXPECT_TRUE(b.ok()) << b.status().to_string();
+    return {b->begin(), b->end()};
+  }
+  static std::vector<std::vector<float>> blocks(Streamer &s, int n) {
+    std::vector<std::vector<float>> all;
+    for (int i = 0; i < n; ++i)
+      all.push_back(block(s));
+    return all;
+  }
+};
+
+TEST_F(Stream, SlotsRanksAndLengthsFollowTheRing) {
+  auto s = open(); // sink 1, window 3, T 4
+  s->record_passes(true);
+  const int64_t slot[] = {0, 1, 2, 3, 1, 2, 3, 1};
+  for (int i = 0; i < 8; ++i) {
+    block(*s);
+    ASSERT_EQ(s->passes().size(), 3u); // two denoising passes and the clean one
+    for (const PassRecord &p : s->passes()) {
+      EXPECT_EQ(p.write_index, slot[i] * 4) << i;
+      EXPECT_EQ(p.kv_length, std::min(i + 1, 4) * 4);
+      EXPECT_EQ(p.q_positions[0], std::min(i, 3) * 4);
+      EXPECT_EQ(p.k_positions[static_cast<size_t>(slot[i] * 4 + 1)], std::min(i, 3) * 4 + 1);
+    }
+    EXPECT_EQ(s->passes()[0].timestep, 1.0f);
+    EXPECT_EQ(s->passes()[2].timestep, 0.0f);
+  }
+  // Block 7 is in slot 1: slots hold blocks 0, 7, 5, 6, so their ranks are 0, 3, 1, 2.
+  const std::vector<int64_t> &k = s->passes()[0].k_positions;
+  EXPECT_EQ((std::vector<int64_t>{k[0], k[4], k[8], k[12]}), (std::vector<int64_t>{0, 12, 4, 8}));
+}
+
+TEST_F(Stream, NoSinkUsesTheRingAlone) {
+  options.use_sink = false;
+  auto s = open();
+  s->record_passes(true);
+  const int64_t slot[] = {0, 1, 2, 0, 1};
+  for (int64_t want : slot) {
+    block(*s);
+    EXPECT_EQ(s->passes()[0].write_index, want * 4);
+  }
+  EXPECT_EQ(s->passes()[0].kv_length, 12);
+}
+
+TEST_F(Stream, SameSeedSameBitsAtAnyThreadCount) {
+  options.threads = 1;
+  auto a = blocks(*open(), 9);
+  options.threads = 2;
+  auto b = blocks(*open(), 9);
+  EXPECT_EQ(a, b);
+  options.seed = 12;
+  EXPECT_NE(a, blocks(*open(), 9));
+}
+
+TEST_F(Stream, PromptsChangeTheFramesAndTheirReplayIsExact) {
+  auto run = [&] {
+    auto s = open();
+    auto all = blocks(*s, 4);
+    EXPECT_TRUE(s->set_prompt("west").ok());
+    auto more = blocks(*s, 4);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  auto a = run(), b = run();
+  EXPECT_EQ(a, b);
+  auto plain = blocks(*open(), 8);
+  EXPECT_EQ(a[3], plain[3]);
+  EXPECT_NE(a[4], plain[4]);
+}
+
+TEST_F(Stream, RecacheReplaysTheKeptCleanBlocksInOrder) {
+  for (bool keep : {false, true}) {
+    test::TinyStream model;
+    model.sink_recache = keep ? "keep" : "refresh";
+    auto s = open(model);
+    auto made = blocks(*s, 7); // kept: 0 | 4, 5, 6
+    s->record_passes(true);
+    ASSERT_TRUE(s->set_prompt("south").ok());
+    block(*s);
+    std::vector<size_t> order = keep ? std::vector<size_t>{5, 6} : std::vector<size_t>{0, 5, 6};
+    ASSERT_EQ(s->passes().size(), order.size() + 3);
+    for (size_t i = 0; i < order.size(); ++i) {
+      const PassRecord &p = s->passes()[i];
+      size_t rank = i + (keep ? 1 : 0);
+      EXPECT_EQ(p.sample, made[order[i]]);
+      EXPECT_EQ(p.timestep, 0.0f);
+      EXPECT_EQ(p.write_index, static_cast<int64_t>(rank * 4));
+      EXPECT_EQ(p.kv_length, static_cast<int64_t>((rank + 1) * 4)); // it sees those before it
+      EXPECT_EQ(p.prompt, (std::vector<int64_t>{1}));
+      EXPECT_TRUE(p.prediction.empty());
+    }
+    EXPECT_EQ(s->passes().back().write_index, 12);
+    EXPECT_GT(s->times().recache, 0);
+  }
+}
+
+TEST_F(Stream, StaleKeepsAndFlushForgets) {
+  for (Recache mode : {Recache::stale, Recache::flush}) {
+    options.recache = mode;
+    auto s = open();
+    blocks(*s, 6);
+    s->record_passes(true);
+    ASSERT_TRUE(s->set_prompt("south").ok());
+    block(*s);
+    ASSERT_EQ(s->passes().size(), 3u);
+    EXPECT_EQ(s->passes()[0].write_index, mode == Recache::flush ? 0 : 12);
+    EXPECT_EQ(s->passes()[0].kv_length, mode == Recache::flush ? 4 : 16);
+  }
+}
+
+TEST_F(Stream, TheSamePromptAgainDoesNothing) {
+  auto a = open();
+  auto b = open();
+  blocks(*a, 5), blocks(*b, 5);
+  ASSERT_TRUE(b->set_prompt("north").ok()); // the default
+  EXPECT_EQ(block(*a), block(*b));
+}
+
+TEST_F(Stream, BlocksOfSeveralFramesAndOtherRules) {
+  test::TinyStream model{2, 2, 4, "flow", "fresh", "keep", 2};
+  auto s = open(model);
+  s->record_passes(true);
+  const int64_t slot[] = {0, 1, 2, 1};
+  for (int64_t want : slot) {
+    EXPECT_EQ(block(*s).size(), 24u);
+    EXPECT_EQ(s->passes()[0].write_index, want * 8);
+    // flow: x0 = clamp(x - t v)
+    const PassRecord &last = s->passes()[1];
+    float x0 = last.sample[5] - 0.5f * last.prediction[5];
+    EXPECT_EQ(s->passes()[2].sample[5], std::min(std::max(x0, -1.0f), 1.0f));
+  }
+}
+
+TEST_F(Stream, MemoryStaysTheSame) {
+  auto s = open();
+  blocks(*s, 20);
+  graph::MemoryUse before = s->session().memory();
+  const void *cache = s->cache(0, 0).data;
+  for (int i = 0; i < 2000; ++i)
+    ASSERT_TRUE(s->next_block().ok());
+  graph::MemoryUse after = s->session().memory();
+  EXPECT_EQ(before.arena + before.persistent + before.memo,
+            after.arena + after.persistent + after.memo);
+  EXPECT_EQ(cache, s->cache(0, 0).data);
+}
+
+TEST_F(Stream, WithoutABundleTheCommandIsNamed) {
+  options.allow_reference = false;
+  test::write_tiny_stream(dir);
+  options.model_path = (dir / "step.onnx").string();
+  auto s = Streamer::create(options);
+  ASSERT_FALSE(s.ok());
+  EXPECT_EQ(s.status().exit_code(), 1);
+  EXPECT_NE(s.status().message().find("attnc compile specs/tiny_self.attn --target=cpu"),
+            std::string::npos)
+      << s.status().to_string();
+}
+
+TEST_F(Stream, ModelAndDescriptionMustAgree) {
+  test::write_tiny_stream(dir);
+  options.model_path = (dir / "step.onnx").string();
+  test::TinyStream other;
+  other.window = 5;
+  std::ofstream(dir / "stream.toml") << test::tiny_toml(other);
+  auto s = Streamer::create(options);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.status().message().find("int64 [1, 24] is described"), std::string::npos)
+      << s.status().to_string();
+}
