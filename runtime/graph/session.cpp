@@ -86,10 +86,32 @@ Status Session::prepare(const SessionOptions &options) {
     }
     steps_.push_back(std::move(step));
   }
+  release_packed_weights();
   std::vector<std::string> all;
   for (int out : graph_.outputs)
     all.push_back(graph_.values[out].name);
   return add_schedule(all).status();
+}
+
+// Copies of constants that only kernels with packed weights of their own read.
+void Session::release_packed_weights() {
+  std::vector<char> read(graph_.values.size());
+  for (int out : graph_.outputs)
+    read[static_cast<size_t>(out)] = 1;
+  for (const Node &node : graph_.nodes) {
+    bool packs = node.domain == "attn" && (node.op == "Gemm" || node.op == "GemmGroup");
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      bool packed = packs && i > 0 && (node.op == "GemmGroup" || i < 3);
+      if (node.inputs[i] != kAbsent && !packed)
+        read[static_cast<size_t>(node.inputs[i])] = 1;
+    }
+  }
+  for (size_t v = 0; v < graph_.values.size(); ++v)
+    if (graph_.values[v].owner && !read[v]) {
+      graph_.values[v].owner.reset();
+      graph_.values[v].data = nullptr;
+      tensors_[v].data = nullptr;
+    }
 }
 
 const Tensor *Session::find(std::string_view name) const {
@@ -241,7 +263,7 @@ MemoryUse Session::memory() const {
       use.memo += entry.block.size() + entry.key.size();
   for (const Value &v : graph_.values)
     if (v.is_constant())
-      (v.owner ? use.weights_folded : use.weights_mapped) += v.type.bytes();
+      (v.owner ? use.weights_copied : use.weights_mapped) += v.type.bytes();
   return use;
 }
 

@@ -16,7 +16,7 @@ struct SessionOptions {
 };
 
 struct MemoryUse {
-  size_t arena = 0, persistent = 0, memo = 0, weights_mapped = 0, weights_folded = 0;
+  size_t arena = 0, persistent = 0, memo = 0, weights_mapped = 0, weights_copied = 0;
 };
 
 struct NodeTime {
@@ -73,6 +73,7 @@ private:
 
   Session(ThreadPool &pool) : pool_(pool) {}
   Status prepare(const SessionOptions &options);
+  void release_packed_weights();
   Status ensure_group(int index);
   Status run_step(Step &step);
 

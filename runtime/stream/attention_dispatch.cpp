@@ -100,6 +100,7 @@ private:
       call.segments = owner_.view_.segments;
     call.q_position = owner_.view_.q_position;
     call.scale = s_.scale;
+    ATTN_RETURN_IF_ERROR(give_lse(call));
     ATTN_RETURN_IF_ERROR(call_.prepare(*kernel_, device, call));
     ATTN_RETURN_IF_ERROR(call_.launch(device, *kernel_));
     ATTN_RETURN_IF_ERROR(device.synchronise());
@@ -108,10 +109,26 @@ private:
     return {};
   }
 
+  // A kernel that writes the LSE needs a place for it; nobody reads it here.
+  Status give_lse(AttentionArgs &call) {
+    bool wanted = false;
+    for (const BindingInfo &binding : kernel_->info().bindings)
+      wanted |= binding.role == BindingRole::lse;
+    if (!wanted)
+      return {};
+    size_t bytes = static_cast<size_t>(s_.batch * s_.heads * s_.q_len) * sizeof(float);
+    if (!lse_) {
+      ATTN_ASSIGN_OR_RETURN(lse_, owner_.device_.allocate(bytes));
+    }
+    call.lse = contiguous_view(*lse_, ElementType::f32, s_.batch, s_.heads, s_.q_len, 1);
+    return {};
+  }
+
   AttentionDispatch &owner_;
   std::unique_ptr<Kernel> kernel_;
   AttentionShape s_;
   TensorBuffers buffers_;
+  std::unique_ptr<Buffer> lse_;
   AttentionCall call_;
   std::string label_;
 };

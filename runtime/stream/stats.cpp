@@ -51,8 +51,7 @@ void StreamStats::block(const BlockTimes &times, int64_t frames, double write_se
   block_.add(times.denoise + times.clean);
   frame_.add(times.total() / static_cast<double>(frames));
   write_.add(write_seconds);
-  // Setting a prompt without a recache takes microseconds: no switch to report.
-  if (times.recache > 1e-4) {
+  if (times.switched) {
     ++switches_;
     recache_.add(times.recache);
   }
@@ -112,7 +111,7 @@ std::string StreamStats::table() const {
   row("memory", "%.1f MiB peak; caches and state %.1f, arena %.1f, remembered %.1f, weights %.1f",
       static_cast<double>(peak_rss_) / 1048576, static_cast<double>(memory_.persistent) / 1048576,
       static_cast<double>(memory_.arena) / 1048576, static_cast<double>(memory_.memo) / 1048576,
-      static_cast<double>(memory_.weights_mapped + memory_.weights_folded) / 1048576);
+      static_cast<double>(memory_.weights_mapped + memory_.weights_copied) / 1048576);
   row("mask build", "%d bytes, %d ms", 0, 0);
   row("device", "%s (%s)", device_.c_str(), device_name_.c_str());
   return out;
@@ -165,7 +164,7 @@ std::string StreamStats::json() const {
   bytes("arena", memory_.arena);
   bytes("remembered", memory_.memo);
   bytes("weights_mapped", memory_.weights_mapped);
-  bytes("weights_folded", memory_.weights_folded);
+  bytes("weights_copied", memory_.weights_copied);
   bytes("mask_build", 0, true);
   out += "},\n  \"kernels\": [";
   for (size_t i = 0; i < kernels_.size(); ++i)

@@ -231,7 +231,10 @@ Status Streamer::apply_prompt() {
   has_prompt_ = true;
   ids_ = wanted_ids_;
   std::memcpy(prompt_.data, ids_.data(), ids_.size() * sizeof(int64_t));
-  if (!changed || kept_.empty() || options_.recache == Recache::stale)
+  if (!changed || kept_.empty())
+    return {};
+  times_.switched = true;
+  if (options_.recache == Recache::stale)
     return {};
   if (options_.recache == Recache::full)
     return replay();
@@ -273,7 +276,8 @@ Result<std::span<const float>> Streamer::next_block() {
   auto start = Clock::now();
   if (prompt_due_) {
     ATTN_RETURN_IF_ERROR(apply_prompt());
-    times_.recache = seconds_since(start);
+    if (times_.switched)
+      times_.recache = seconds_since(start);
   }
 
   start = Clock::now();

@@ -35,6 +35,7 @@ struct StreamerOptions {
 // Times in seconds, of the last block or recache.
 struct BlockTimes {
   double denoise = 0, clean = 0, recache = 0;
+  bool switched = false; // the prompt changed, and with it the cache
   double total() const { return denoise + clean + recache; }
 };
 
@@ -70,6 +71,8 @@ public:
   // Passes of the last block are recorded while on (allocates).
   void record_passes(bool on) { recording_ = on; }
   const std::vector<PassRecord> &passes() const { return passes_; }
+  // Which cached keys the last pass saw.
+  const CacheView &cache_view() const { return view_; }
   // Layer l's cache as it is now: key (0) or value (1).
   const graph::Tensor &cache(size_t layer, int which) const { return *caches_[2 * layer + which]; }
 

@@ -2,6 +2,7 @@
 // the same bits, fixed memory.
 #include "runtime/stream/streamer.h"
 #include "tests/stream/tiny_model.h"
+#include <array>
 #include <cstring>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -58,6 +59,52 @@ TEST_F(Stream, SlotsRanksAndLengthsFollowTheRing) {
   // Block 7 is in slot 1: slots hold blocks 0, 7, 5, 6, so their ranks are 0, 3, 1, 2.
   const std::vector<int64_t> &k = s->passes()[0].k_positions;
   EXPECT_EQ((std::vector<int64_t>{k[0], k[4], k[8], k[12]}), (std::vector<int64_t>{0, 12, 4, 8}));
+}
+
+TEST_F(Stream, SegmentsHaveStreamPositionsAndCoalesce) {
+  auto s = open();
+  auto segments = [&] {
+    std::vector<std::array<int32_t, 3>> out;
+    for (const Segment &g : s->cache_view().segments)
+      out.push_back({g.first_slot, g.length, g.first_position});
+    return out;
+  };
+  blocks(*s, 3); // slots and positions rise together: one run
+  EXPECT_EQ(segments(), (std::vector<std::array<int32_t, 3>>{{0, 12, 0}}));
+  blocks(*s, 5); // slots hold blocks 0, 7, 5, 6
+  EXPECT_EQ(segments(), (std::vector<std::array<int32_t, 3>>{{0, 4, 0}, {4, 4, 28}, {8, 8, 20}}));
+  EXPECT_EQ(s->cache_view().q_position, 28);
+}
+
+TEST_F(Stream, CompiledKernelsGiveTheReferencesFrames) {
+  test::TinyStream model;
+  model.spec = "dense"; // in the reference bundle of tests/device
+  auto reference = open(model);
+  options.allow_reference = false;
+  options.bundle_path = ATTN_REFERENCE_BUNDLE;
+  auto bound = open(model);
+  ASSERT_TRUE(bound);
+  for (int i = 0; i < 9; ++i) {
+    if (i == 5) {
+      ASSERT_TRUE(reference->set_prompt("east").ok());
+      ASSERT_TRUE(bound->set_prompt("east").ok());
+    }
+    std::vector<float> a = block(*reference), b = block(*bound);
+    for (size_t k = 0; k < a.size(); ++k)
+      ASSERT_NEAR(a[k], b[k], 1e-5) << "block " << i;
+  }
+  EXPECT_EQ(bound->attention().launches, 18u); // clean passes do not need the last layer's
+  EXPECT_EQ(bound->attention().chosen.at(0).find("layer0.attn: dense f32 cpu"), 0u);
+}
+
+TEST_F(Stream, ABundleWithoutTheSpecIsRefused) {
+  options.allow_reference = false;
+  options.bundle_path = ATTN_REFERENCE_BUNDLE;
+  test::write_tiny_stream(dir);
+  options.model_path = (dir / "step.onnx").string();
+  auto s = Streamer::create(options);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.status().to_string().find("tiny_self"), std::string::npos) << s.status().to_string();
 }
 
 TEST_F(Stream, NoSinkUsesTheRingAlone) {
@@ -147,7 +194,7 @@ TEST_F(Stream, TheSamePromptAgainDoesNothing) {
 }
 
 TEST_F(Stream, BlocksOfSeveralFramesAndOtherRules) {
-  test::TinyStream model{2, 2, 4, "flow", "fresh", "keep", 2};
+  test::TinyStream model{2, 2, 4, 2, "flow", "fresh", "keep", "tiny_self"};
   auto s = open(model);
   s->record_passes(true);
   const int64_t slot[] = {0, 1, 2, 1};

@@ -11,9 +11,8 @@
 namespace attn::test {
 
 struct TinyStream {
-  int64_t frames = 1, sink = 1, window = 3; // frames; T is 4 tokens a frame
-  std::string kind = "x0", renoise = "euler", sink_recache = "refresh";
-  int64_t replay = 2;
+  int64_t frames = 1, sink = 1, window = 3, replay = 2; // frames; T is 4 tokens a frame
+  std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self";
 };
 
 inline std::vector<float> wave(size_t n, float phase, float size) {
@@ -26,7 +25,7 @@ inline std::vector<float> wave(size_t n, float phase, float size) {
 
 inline std::string tiny_onnx(const TinyStream &s) {
   OnnxBuilder b;
-  const int64_t f = s.frames, n = 4 * f, slots = (s.sink + s.window) * 4, d = 8;
+  const int64_t f = s.frames, n = 4 * f, slots = (s.sink + s.window) * 4, d = 16;
   b.input("sample", kF32, {1, f, 3, 2, 2}).input("t", kF32, {1, f}).input("words", kI64, {1, 1});
   b.input("at", kI64, {1})
       .input("length", kI64, {1})
@@ -41,11 +40,11 @@ inline std::string tiny_onnx(const TinyStream &s) {
   b.constant<float>("wt", {d}, wave(d, 4, 1));
   std::vector<float> cosine, sine;
   for (int64_t p = 0; p < slots; ++p)
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 8; ++i) {
       cosine.push_back(std::cos(float(p) * std::pow(0.3f, float(i))));
       sine.push_back(std::sin(float(p) * std::pow(0.3f, float(i))));
     }
-  b.constant("cos", {slots, 4}, cosine).constant("sin", {slots, 4}, sine);
+  b.constant("cos", {slots, 8}, cosine).constant("sin", {slots, 8}, sine);
   b.constant<int64_t>("planes", {3}, {f, 3, 4}).constant<int64_t>("rows", {3}, {1, n, 3});
   b.constant<int64_t>("column", {3}, {1, f, 1}).constant<int64_t>("frames", {3}, {f, 4, 3});
   b.constant<int64_t>("split", {4}, {1, n, 1, d}).constant<int64_t>("merge", {3}, {1, n, d});
@@ -102,7 +101,9 @@ inline std::string tiny_toml(const TinyStream &s) {
          "\"\n[prompt]\nkind = \"words\"\nwords = 1\n"
          "vocabulary = \"vocab.txt\"\ndefault = \"north\"\n[decoder]\nkind = \"pixels\"\nrange = "
          "[-1.0, 1.0]\n"
-         "fps = 12\nscale = 8\n[attention]\nself = { nodes = \"layer*.attn\", spec = \"tiny_self\" "
+         "fps = 12\nscale = 8\n[attention]\nself = { nodes = \"layer*.attn\", spec = \"" +
+         s.spec +
+         "\" "
          "}\n";
 }
 
