@@ -50,7 +50,10 @@ void KernelLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
   warpRow = p.mul(p.shrU(thread, 5), s.warpRows());
   head = NVVM::BlockIdYOp::create(p, p.loc, p.getI32Type());
   batch = NVVM::BlockIdZOp::create(p, p.loc, p.getI32Type());
-  firstRow = p.mul(NVVM::BlockIdXOp::create(p, p.loc, p.getI32Type()), s.blockQ);
+  // The last rows first: under causal masks theirs is the most work.
+  Value tilesAfter = NVVM::BlockIdXOp::create(p, p.loc, p.getI32Type());
+  Value tileCount = NVVM::GridDimXOp::create(p, p.loc, p.getI32Type());
+  firstRow = p.mul(p.add(p.sub(tileCount, tilesAfter), -1), s.blockQ);
   rowCount = p.minS(p.sub(word(p, ATTN_W_Q_LEN), firstRow), p.i32(s.blockQ));
   scale = p.bitcast(word(p, ATTN_W_SCALE), p.getF32Type());
   item.head = head;

@@ -112,12 +112,15 @@ LogicalResult KernelLowering::lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepO
       largest = p.fmax(largest, old);
       max.values[row] = largest;
       alpha.values[row] = p.exp2(p.fmul(p.fsub(old, largest), factor));
-      // The difference first: a fused s * f - m * f would round m * f, which
-      // single-precision kernels would notice.
+      // s * f - m * f in one instruction rounds m * f, which only single precision
+      // would notice: there the difference comes first.
+      Value minusScaled = s.singlePrecision ? Value() : p.fneg(p.fmul(largest, factor));
       Value parts[4];
       for (int64_t j = 0; j < columns; ++j)
         for (int64_t r = h * 2; r < h * 2 + 2; ++r) {
-          Value e = p.exp2(p.fmul(p.fsub(probabilities.at(m, j, r), largest), factor));
+          Value score = probabilities.at(m, j, r);
+          Value e = p.exp2(minusScaled ? p.fma(score, factor, minusScaled)
+                                       : p.fmul(p.fsub(score, largest), factor));
           probabilities.at(m, j, r) = e;
           Value &part = parts[j % 2 * 2 + r % 2];
           part = part ? p.fadd(part, e) : e;

@@ -14,6 +14,9 @@ std::unique_ptr<Pass> createConvertTileToNVVMPass(StringRef arch = "sm_80");
 /// Makes the pass known to attn-opt as --convert-tile-to-nvvm.
 void registerPtxPasses();
 
+/// Replaces functions of f32 by polynomials: there is no device library to call.
+std::unique_ptr<Pass> createExpandMathPass();
+
 /// Lowers everything to the llvm dialect.
 LogicalResult lowerToLLVM(ModuleOp module);
 

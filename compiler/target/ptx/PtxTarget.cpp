@@ -5,10 +5,8 @@
 #include "compiler/target/ptx/PtxPipeline.h"
 
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
@@ -58,21 +56,6 @@ struct ConvertTileToNVVM : PassWrapper<ConvertTileToNVVM, OperationPass<ModuleOp
                            llvm::cl::init("sm_80")};
 };
 
-// Score functions to f32 polynomials: there is no device library to call.
-struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMath)
-  void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    math::populateExpansionPatterns(patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "powf",
-                                         "fpowi", "exp2"});
-    MathPolynomialApproximationOptions options;
-    options.enableAvx2 = false;
-    populateMathPolynomialApproximationPatterns(patterns, options);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
-  }
-};
-
 // "sm_86" -> 86; none where the kernels cannot run.
 std::optional<uint32_t> computeCapability(StringRef arch) {
   uint32_t value = 0;
@@ -94,12 +77,15 @@ std::unique_ptr<Pass> mlir::attn::createConvertTileToNVVMPass(StringRef arch) {
   return std::make_unique<ConvertTileToNVVM>(arch);
 }
 
-void mlir::attn::registerPtxPasses() { PassRegistration<ConvertTileToNVVM>(); }
+void mlir::attn::registerPtxPasses() {
+  PassRegistration<ConvertTileToNVVM>();
+  registerPass(createExpandMathPass);
+}
 
 LogicalResult mlir::attn::lowerToLLVM(ModuleOp module) {
   PassManager passes(module.getContext());
   passes.addPass(createCSEPass()); // scalar regions are inlined once per element
-  passes.addPass(std::make_unique<ExpandMath>());
+  passes.addPass(createExpandMathPass());
   passes.addPass(createSCFToControlFlowPass());
   passes.addPass(createConvertMathToLLVMPass());
   passes.addPass(createArithToLLVMConversionPass());

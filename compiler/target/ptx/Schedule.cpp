@@ -105,6 +105,7 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
         failed = true;
       else if (llvm::none_of(s.keys, [&](auto &k) { return k.binding == staged->binding; })) {
         s.keys.push_back(*staged);
+        s.singlePrecision |= staged->ahead && staged->layout.elementBytes == 4;
         if (!staged->vector && !staged->ahead)
           s.outTiles = staged->layout.elementBytes == 4 ? llvm::divideCeil(s.vDim, 8)
                                                         : llvm::divideCeil(s.vDim, 16) * 2;

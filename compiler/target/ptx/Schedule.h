@@ -44,6 +44,7 @@ struct PtxSchedule {
   int64_t warps = 0;
   int64_t rowTiles = 0;           ///< 16-row tiles per warp
   int64_t outTiles = 0;           ///< 8-column tiles of the output accumulators
+  bool singlePrecision = false;   ///< f32 keys: the bound is 1e-5
   bool queriesInRegisters = true; ///< otherwise read from shared memory at each use
   int64_t queryOffset = 0;        ///< staged query tile; overlaps the key stages
                                   ///< when the queries stay in registers

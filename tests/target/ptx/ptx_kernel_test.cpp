@@ -228,6 +228,51 @@ TEST(PtxKernelScores, SoftcapAndDistanceBias) {
   expectCorrect(text, call);
 }
 
+// Every function that a spec can name, with arguments as large as positions.
+TEST(PtxKernelScores, FunctionsAreAccurate) {
+  KernelText text;
+  text.type = "f32";
+  text.blockK = 32;
+  text.score = R"(
+    %qf = arith.sitofp %q : i32 to f32
+    %kf = arith.sitofp %k : i32 to f32
+    %tenth = arith.constant 0.1 : f32
+    %angle = arith.mulf %qf, %tenth : f32
+    %sin = math.sin %angle : f32
+    %cos = math.cos %kf : f32
+    %abs = math.absf %s : f32
+    %one = arith.constant 1.0 : f32
+    %above = arith.addf %abs, %one : f32
+    %log = math.log %above : f32
+    %log2 = math.log2 %above : f32
+    %root = math.sqrt %above : f32
+    %minus = arith.negf %abs : f32
+    %exp = math.exp %minus : f32
+    %exp2 = math.exp2 %minus : f32
+    %floor = math.floor %s : f32
+    %ceil = math.ceil %s : f32
+    %steps = arith.addf %floor, %ceil : f32
+    %small = arith.mulf %steps, %tenth : f32
+    %y0 = arith.addf %sin, %cos : f32
+    %y1 = arith.addf %y0, %log : f32
+    %y2 = arith.addf %y1, %log2 : f32
+    %y3 = arith.addf %y2, %root : f32
+    %y4 = arith.addf %y3, %exp : f32
+    %y5 = arith.addf %y4, %exp2 : f32
+    %scored = arith.addf %y5, %small : f32)";
+  Call call;
+  call.queries = 40;
+  call.queryPosition = 30000;
+  call.segments = {{0, 40, 70000}};
+  call.score = [](double s, int q, int k, int) {
+    double above = std::fabs(s) + 1;
+    return std::sin(static_cast<float>(q) * 0.1f) + std::cos(k) + std::log(above) +
+           std::log2(above) + std::sqrt(above) + std::exp(-std::fabs(s)) +
+           std::exp2(-std::fabs(s)) + 0.1 * (std::floor(s) + std::ceil(s));
+  };
+  expectCorrect(text, call);
+}
+
 TEST(PtxKernelScores, ReadsParametersAndHeads) {
   KernelText text;
   text.params = "#tile.param<\"reach\", i32, 0, 100>";
@@ -260,6 +305,32 @@ TEST(PtxKernelMasks, AreRecoveredExactly) {
   // The check itself can fail: a mask that is off by one key.
   call.mask = [](int q, int k, int head) { return sinkWindow(q, k, head) && k != q; };
   EXPECT_NE(maskFault(text, call), "");
+}
+
+// The emulator's race detection covers the kernels: none of their barriers can go.
+TEST(PtxKernelRaces, EveryBarrierIsNeeded) {
+  KernelText text;
+  text.type = "f16";
+  text.mask = kCausalMask;
+  text.classify = kCausalClassify;
+  Compiled compiled = compileText(text.module());
+  ASSERT_TRUE(compiled.ok) << compiled.diagnostics;
+  Call call;
+  call.seed = 3;
+  call.queries = 130;
+  call.queryPosition = 100;
+  call.segments = {{0, 230, 0}};
+  call.mask = [](int q, int k, int) { return k <= q; };
+  Tensors tensors = makeTensors(compiled.info, call);
+  EXPECT_NO_THROW(emulate(compiled.ptx, compiled.info, call, tensors));
+  int barriers = 0;
+  for (size_t at = 0; (at = compiled.ptx.find("bar.sync", at)) != std::string::npos; ++at) {
+    std::string without = compiled.ptx;
+    without.erase(at, without.find(';', at) + 1 - at);
+    EXPECT_THROW(emulate(without, compiled.info, call, tensors), ptxemu::Error) << barriers;
+    ++barriers;
+  }
+  EXPECT_EQ(barriers, 6); // queries in, queries read, and twice two in a block
 }
 
 TEST(PtxKernelMasks, AreRecoveredExactlyInInt8) {
