@@ -108,7 +108,8 @@ static BlockShape chooseBlocks(const TargetRequest &target, const KernelShape &s
 OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
                                               const ::attn::spec::CheckedSpec &spec,
                                               const ::attn::spec::AttentionSpec &attention,
-                                              const TargetRequest &target, StringRef variant) {
+                                              const TargetRequest &target, StringRef variant,
+                                              StringRef floatType) {
   OwningOpRef<ModuleOp> module = importAttention(&context, spec, attention);
   if (!module)
     return nullptr;
@@ -120,6 +121,7 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
   options.blockQ = blocks.q;
   options.blockK = blocks.k;
   options.variant = variant.str();
+  options.floatType = floatType.str();
   passes.addPass(createAttnToTile(options));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
@@ -147,15 +149,16 @@ static std::string toText(ModuleOp module) {
 
 static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                              const ::attn::spec::AttentionSpec &attention,
-                             const TargetRequest &target, StringRef variant, Stage stopAfter,
-                             CompileResult &result) {
+                             const TargetRequest &target, StringRef variant,
+                             const CompileOptions &options, CompileResult &result) {
+  Stage stopAfter = options.stopAfter;
   if (stopAfter == Stage::attn) {
     OwningOpRef<ModuleOp> module = importAttention(&context, spec, attention);
     if (module)
       result.text += toText(*module);
     return bool(module);
   }
-  OwningOpRef<ModuleOp> module = lowerToTile(context, spec, attention, target, variant);
+  OwningOpRef<ModuleOp> module = lowerToTile(context, spec, attention, target, variant, options.floatType);
   if (!module)
     return false;
   if (stopAfter == Stage::tile) {
@@ -197,8 +200,7 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
         }
       }
       for (const TargetRequest &request : requests)
-        good &= compileAttention(*context, spec, attention, request, variant, options.stopAfter,
-                                 result);
+        good &= compileAttention(*context, spec, attention, request, variant, options, result);
     }
   }
   return good;

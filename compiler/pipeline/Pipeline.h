@@ -35,6 +35,7 @@ bool parseStage(StringRef name, Stage &stage);
 struct CompileOptions {
   std::vector<std::string> targets = {"cpu"};
   std::vector<std::string> variants; ///< empty: what the spec's types say
+  std::string floatType; ///< type of q and o of int8 kernels; empty: what the spec says
   Stage stopAfter = Stage::image;
 };
 
@@ -59,7 +60,8 @@ std::string defaultVariant(const ::attn::spec::AttentionSpec &spec);
 /// sizes the target chooses. Null after an error has been reported.
 OwningOpRef<ModuleOp> lowerToTile(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                                   const ::attn::spec::AttentionSpec &attention,
-                                  const TargetRequest &target, StringRef variant);
+                                  const TargetRequest &target, StringRef variant,
+                                  StringRef floatType = "");
 
 /// Compiles all attentions of `spec`. Errors are written to `errors` as
 /// `file:line:col: error: ...`; false if there were any.

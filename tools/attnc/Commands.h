@@ -2,7 +2,10 @@
 // line and leaves its exit code in `exitCode` when it runs.
 #pragma once
 
+#include "compiler/pipeline/Pipeline.h"
 #include "compiler/spec/Check.h"
+#include "runtime/base/status.h"
+#include "runtime/bundle/bundle_writer.h"
 
 #include <CLI/CLI.hpp>
 
@@ -22,8 +25,16 @@ void addModelCommand(CLI::App &app, int &exitCode);
 // Reads and checks a spec file. On failure prints why and sets `exitCode`.
 std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode);
 
+// Compiles a spec into `bundle`; `text` receives the stage's text if the options
+// stop before the image. On failure prints why and returns false.
+bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
+                 BundleWriter &bundle, std::string &text);
+
 // Writes `bytes` to `path`, or to standard output if `path` is "-". On failure
 // prints why and sets `exitCode`.
 bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode);
+
+// Prints a failure the way every tool does and returns its exit code.
+int fail(const Status &status);
 
 } // namespace attn::tools

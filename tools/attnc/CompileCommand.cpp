@@ -1,9 +1,6 @@
 // attnc compile: specs in, one bundle (or the text of a stage) out.
 #include "tools/attnc/Commands.h"
 
-#include "compiler/pipeline/Pipeline.h"
-#include "runtime/bundle/bundle_writer.h"
-
 #include "llvm/Support/raw_ostream.h"
 
 #include <iostream>
@@ -14,13 +11,14 @@ namespace attn::tools {
 namespace {
 struct Options {
   std::vector<std::string> specs, targets{"cpu"}, variants;
-  std::string stopAfter, output;
+  std::string stopAfter, output, floatType;
 };
 
 int compile(const Options &options) {
   mlir::attn::CompileOptions compileOptions;
   compileOptions.targets = options.targets;
   compileOptions.variants = options.variants;
+  compileOptions.floatType = options.floatType;
   for (const std::string &variant : options.variants)
     if (!mlir::attn::isVariant(variant)) {
       std::cerr << "attnc: error: unknown element type '" << variant
@@ -45,21 +43,8 @@ int compile(const Options &options) {
     auto spec = loadSpec(path, exitCode);
     if (!spec)
       continue; // the other specs' errors are worth seeing too
-    mlir::attn::CompileResult result;
-    if (!mlir::attn::compileSpec(*spec, compileOptions, result, llvm::errs())) {
+    if (!compileInto(*spec, compileOptions, bundle, text))
       exitCode = kRejected;
-      continue;
-    }
-    text += result.text;
-    uint32_t source = bundle.add_spec(path, spec->text);
-    std::vector<uint32_t> images;
-    for (const auto &image : result.images)
-      images.push_back(bundle.add_image(image.target, std::as_bytes(std::span(image.bytes))));
-    for (KernelInfo &kernel : result.kernels) {
-      kernel.spec = source;
-      kernel.image = images[kernel.image];
-      bundle.add_kernel(std::move(kernel));
-    }
   }
   if (exitCode != kDone)
     return exitCode;
@@ -68,13 +53,27 @@ int compile(const Options &options) {
     return exitCode;
   }
   Status status = bundle.write(options.output);
-  if (!status.ok()) {
-    std::cerr << "attnc: error: " << status.to_string() << "\n";
-    return status.exit_code();
-  }
-  return kDone;
+  return status.ok() ? kDone : fail(status);
 }
 } // namespace
+
+bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
+                 BundleWriter &bundle, std::string &text) {
+  mlir::attn::CompileResult result;
+  if (!mlir::attn::compileSpec(spec, options, result, llvm::errs()))
+    return false;
+  text += result.text;
+  uint32_t source = bundle.add_spec(spec.fileName, spec.text);
+  std::vector<uint32_t> images;
+  for (const auto &image : result.images)
+    images.push_back(bundle.add_image(image.target, std::as_bytes(std::span(image.bytes))));
+  for (KernelInfo &kernel : result.kernels) {
+    kernel.spec = source;
+    kernel.image = images[kernel.image];
+    bundle.add_kernel(std::move(kernel));
+  }
+  return true;
+}
 
 void addCompileCommand(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<Options>();
@@ -91,6 +90,11 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
                    "Element types: f32, bf16, f16, int8 (int8 K and V with scales); separated by "
                    "commas; default: what each spec says")
       ->delimiter(',');
+  command
+      ->add_option("--int8-float", options->floatType,
+                   "Type of q and o beside int8 keys and values: f32, bf16 or f16; default: what "
+                   "each spec says")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   command->add_option("--stop-after", options->stopAfter,
                       "Print a stage instead: attn, tile, schedule, llvm, ptx, spirv");
   command->add_option("-o,--output", options->output, "The bundle to write (.attnb)");

@@ -38,11 +38,14 @@ bool writeOutput(const std::string &path, const std::string &bytes, int &exitCod
     return true;
   }
   Status status = write_file(path, {std::as_bytes(std::span(bytes))});
-  if (!status.ok()) {
-    std::cerr << "attnc: error: " << status.to_string() << "\n";
-    exitCode = status.exit_code();
-  }
+  if (!status.ok())
+    exitCode = fail(status);
   return status.ok();
+}
+
+int fail(const Status &status) {
+  std::cerr << "attnc: error: " << status.to_string() << "\n";
+  return status.exit_code();
 }
 
 } // namespace attn::tools
