@@ -68,6 +68,7 @@ def stream_toml(config, streaming):
                range=streaming.value_range, fps=streaming.fps, scale=streaming.scale),
         "\n# which attention nodes are computed by which spec\n[attention]",
         f'self = {{ nodes = "{pattern(names.self_attention)}", spec = "{streaming.self_spec}" }}',
-        f'cross = {{ nodes = "{pattern(names.cross_attention)}", spec = "{streaming.cross_spec}" }}',
+        f'cross = {{ nodes = "{pattern(names.cross_attention)}", '
+        f'spec = "{streaming.cross_spec}" }}',
     ]
     return "\n".join(parts) + "\n"

@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--switches", default="16,32")
-    parser.add_argument("--configurations", default="real,recache,stale,flush,no-sink,int8,int8-kv8")
+    parser.add_argument("--configurations", default="real,recache,stale,no-sink,int8,int8-kv8")
     parser.add_argument("--timesteps", help="instead of stream.toml's, for example 1,0.9,0.6")
     parser.add_argument("--save", type=pathlib.Path, help="folder for frames and figures")
     options = parser.parse_args()

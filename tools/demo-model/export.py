@@ -32,7 +32,8 @@ def demo_config(patch):
 def graph_weights(state, layers):
     """The checkpoint's tensors under the graph's names, linear weights transposed."""
     state = {name: value.float().numpy() for name, value in state.items()}
-    out = {"time.frequencies": time_frequencies().numpy(), "words.table": state["words.weight"]}
+    out = {"time.frequencies": time_frequencies().numpy(),
+           "words.table": state["words.weight"][:-1]}
 
     def linear(target, source):
         out[f"{target}.weight"] = state[f"{source}.weight"].T
@@ -76,11 +77,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--raw", action="store_true",
+                        help="the last weights, not their average (after the rate has fallen)")
     parser.add_argument("--mantissa-bits", type=int, help="round the weights (preview exports)")
     options = parser.parse_args()
     checkpoint = torch.load(options.checkpoint, map_location="cpu")
     config = demo_config(checkpoint["patch"])
-    weights = graph_weights(checkpoint["weights"], config.layers)
+    state = checkpoint["raw" if options.raw else "weights"]
+    weights = graph_weights(state, config.layers)
     if options.mantissa_bits:
         weights = shorten(weights, options.mantissa_bits)
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ class Shape:
     dim: int = 192
     heads: int = 3
     layers: int = 5
-    words: int = 14
+    words: int = 14     # the word after the last one means "not told" and is not exported
     slots: int = 9
     theta: float = 100.0
 
@@ -120,12 +120,15 @@ class Block(nn.Module):
         return self.o(out.to(y.dtype).transpose(1, 2).reshape(b, frames, n, dim))
 
     def read_prompt(self, x, words):
-        """Cross-attention of x [B, Fr, n, d] to the words [B, 3, d]."""
-        q = self.split(self.cross_q(x))
-        k, v = self.split(self.cross_k(words)), self.split(self.cross_v(words))
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
-        out = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(x.shape)
-        return self.cross_o(out)
+        """Cross-attention of x [B, Fr, n, d]; the context half of the frames reads
+        words[:, 0] and the noisy half words[:, 1] of words [B, 2, 3, d]."""
+        b, head = x.shape[0], x.shape[-1] // self.heads
+        q = self.split(self.cross_q(x)).reshape(b, self.heads, 2, -1, head)
+        by_head = lambda y: y.reshape(b, 2, -1, self.heads, head).permute(0, 3, 1, 2, 4)
+        k, v = by_head(self.cross_k(words)), by_head(self.cross_v(words))
+        weights = (q @ k.transpose(-1, -2) * head ** -0.5).float().softmax(-1)
+        out = (weights.to(v.dtype) @ v).reshape(b, self.heads, -1, head)
+        return self.cross_o(out.transpose(1, 2).reshape(x.shape))
 
     def forward(self, x, time, cos, sin, visible, words):
         dim, half = x.shape[-1:], time.dtype
@@ -146,7 +149,7 @@ class Network(nn.Module):
         self.patch_embed = nn.Linear(shape.patch_dim, shape.dim)
         self.time1, self.time2 = nn.Linear(64, shape.dim), nn.Linear(shape.dim, shape.dim)
         self.time_project = nn.Linear(shape.dim, 6 * shape.dim)
-        self.words = nn.Embedding(shape.words, shape.dim)
+        self.words = nn.Embedding(shape.words + 1, shape.dim)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.head_modulation = nn.Parameter(torch.randn(2, shape.dim) / shape.dim ** 0.5)
         self.head = nn.Linear(shape.dim, shape.patch_dim)
@@ -166,8 +169,9 @@ class Network(nn.Module):
     def forward(self, context, noisy, t, prompt, slot, hide_sink):
         """Clean patches of the noisy frames.
 
-        context [B, C, n, P], noisy [B, M, n, P], t [B, C + M], prompt [B, 3],
-        slot [B, M] slots of the noisy frames, hide_sink [B] bool.
+        context [B, C, n, P], noisy [B, C, n, P], t [B, 2 C], prompt [B, 2, 3] as the
+        context and as the noisy frames read it, slot [B, C] slots of the noisy frames,
+        hide_sink [B] bool.
         """
         b, count = context.shape[:2]
         x = self.patch_embed(torch.cat([context, noisy], 1)).float()

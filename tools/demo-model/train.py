@@ -2,7 +2,7 @@
 
 Stage 1 is teacher forcing. Stage 2 replaces most context frames by the model's own
 one-step predictions, so that it learns to repair its mistakes instead of piling
-them up. The best weights are an exponential moving average, saved every minute.
+them up. Saved every minute: the weights, their moving average, and the optimizers.
 
     python train.py --minutes 90 --out weights.pt
 """
@@ -75,6 +75,17 @@ def draw_context_noise(batch, count):
     return torch.rand(batch, count) * 0.25 * (torch.rand(batch, 1) < 0.5)
 
 
+def forget_words(prompt, nothing):
+    """Prompts [B, 2, 3] as the context and as the noisy frames read them. In two clips of
+    five the noisy frames miss most words and must find them in the keys and values of
+    the context. So prompts live in the cache as well, as they do in large models, and a
+    cache that was made under an old prompt misleads."""
+    told = prompt[:, None].repeat(1, 2, 1)
+    forgotten = (torch.rand(len(prompt), 1) < 0.4) & (torch.rand(prompt.shape) < 0.7)
+    told[:, 1] = torch.where(forgotten, nothing, prompt)
+    return told
+
+
 def own_context(network, context, level, prompt, replaceable):
     """Replace the replaceable context frames by one-step predictions of the model.
 
@@ -86,7 +97,8 @@ def own_context(network, context, level, prompt, replaceable):
     t = torch.rand(batch, count) * 0.5 + 0.5
     t[:, :2] = torch.rand(batch, 2) * 0.4 + 0.2
     with torch.no_grad():
-        own = network(context, mix_noise(context, t), torch.cat([level, t], 1), prompt, slot,
+        own = network(context, mix_noise(context, t), torch.cat([level, t], 1),
+                      prompt[:, None].repeat(1, 2, 1), slot,
                       torch.zeros(batch, dtype=torch.bool)).clamp(-1, 1)
     context = torch.where(replaceable[..., None, None], own, context)
     return context, level * ~replaceable
@@ -123,37 +135,41 @@ def main():
                                   for k in ("context", "target", "noise"))
         prompt, old_prompt, slot = (torch.from_numpy(batch[k])
                                     for k in ("prompt", "old_prompt", "slot"))
-        mask = torch.from_numpy(batch["mask"]).float()[:, :, None].expand(-1, -1, 3, -1, -1)
-        mask = patchify(mask, shape.patch)
+        pixels = torch.from_numpy(batch["weight"])[:, :, None].expand(-1, -1, 3, -1, -1)
+        pixels = patchify(pixels, shape.patch)
         level = draw_context_noise(*context.shape[:2])
         context = mix_noise(context, level)
         t = draw_timesteps(*target.shape[:2])
         noisy = mix_noise(target, t, noise)
         with torch.autocast("cpu", torch.bfloat16):
-            if share > options.self_context_at and step % 4:
+            if share > options.self_context_at and step % 4 == 1:
                 chosen = torch.rand(level.shape) < 0.7
                 for key, words in (("old", old_prompt), ("new", prompt)):
-                    if key == "old" or step % 4 == 3:
+                    if key == "old" or step % 8 == 5:
                         context, level = own_context(forward, context, level, words,
                                                      chosen & torch.from_numpy(batch[key]))
-            predicted = forward(context, noisy, torch.cat([level, t], 1), prompt, slot,
+            told = forget_words(prompt, shape.words)
+            predicted = forward(context, noisy, torch.cat([level, t], 1), told, slot,
                                 torch.rand(len(t)) < 0.1)
         weight = 1 / t.clamp(min=0.3)[..., None, None].square()
-        error = (predicted - target).square() * (1 + mask)
+        complete = (told[:, 0] == told[:, 1]).all(1)
+        weight[:, -1] *= complete[:, None, None]       # a first frame has no context to ask
+        error = (predicted - target).square() * pixels
         loss = (error * weight).mean() / weight.mean()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         falling = (1 - share) / (1 - options.decay_at)
         optimizers.step(options.rate * min(1, (step + 1) / 100, max(0.02, falling)))
         step += 1
-        keep = min(0.998, (1 + step) / (10 + step))
+        keep = min(0.99, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 average[name].lerp_(value, 1 - keep)
-        losses.append([loss.item(), error[t == 1].mean().item(), error[:, -1].mean().item()])
+        losses.append([loss.item(), error[t == 1].mean().item(),
+                       error[complete, -1].mean().item()])
         if step % 50 == 0:
             now = time.time()
-            print(f"step {step} minute {(now - start) / 60:.1f} loss, at t=1, last target:",
+            print(f"step {step} minute {(now - start) / 60:.1f} loss, at t = 1, first frames:",
                   *(f"{x:.4f}" for x in np.mean(losses[-50:], 0)),
                   f"{(now - reported) / 50:.2f} s/step", flush=True)
             reported = now
