@@ -11,6 +11,7 @@
 #include <ctime>
 #include <immintrin.h>
 #include <random>
+#include <sys/mman.h>
 #include <vector>
 
 namespace {
@@ -81,13 +82,23 @@ struct Options {
   int block_q = 0, block_k = 0;
 };
 
+// Memory in huge pages where the system has them, as the runtime allocates it;
+// released when the process ends.
+char *allocate(size_t bytes) {
+  const size_t huge = 2u << 20;
+  bytes = (bytes + huge - 1) / huge * huge;
+  void *memory = std::aligned_alloc(huge, bytes);
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  return static_cast<char *>(memory);
+}
+
 // Noise in any element type: random mantissas around 1 would do for time, but
 // scores should look like scores.
-std::vector<char> noise(size_t count, const std::string &type, unsigned seed) {
+char *noise(size_t count, const std::string &type, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   size_t size = type == "f32" ? 4 : type == "i8" ? 1 : 2;
-  std::vector<char> bytes(count * size + 64);
+  char *bytes = allocate(count * size + 64);
   for (size_t i = 0; i < count; ++i) {
     float x = normal(random);
     uint32_t bits;
@@ -129,12 +140,12 @@ int measure(const Options &o) {
   }
 
   std::string kv_type = int8 ? "i8" : text.type;
-  auto q = noise(size_t(o.heads) * o.q * o.dim, text.type, 1);
-  auto k = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 2);
-  auto v = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 3);
+  char *q = noise(size_t(o.heads) * o.q * o.dim, text.type, 1);
+  char *k = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 2);
+  char *v = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 3);
   std::vector<float> scales(size_t(o.heads) * o.kv, 1.0f / 40), lse(size_t(o.heads) * o.q);
-  std::vector<char> out(q.size());
-  std::vector<void *> buffers = {q.data(), k.data(), v.data(), out.data()};
+  char *out = allocate(size_t(o.heads) * o.q * o.dim * 4);
+  std::vector<void *> buffers = {q, k, v, out};
   if (int8)
     buffers.insert(buffers.end(), {scales.data(), scales.data()});
   buffers.push_back(lse.data());
@@ -171,7 +182,7 @@ int measure(const Options &o) {
   visited *= o.heads;
   double flops = 4 * visited * o.dim, density = visited / (double(o.heads) * o.q * o.kv);
 
-  void *arena = std::aligned_alloc(64, (kernel->info.arena_bytes + 63) / 64 * 64);
+  char *arena = allocate(kernel->info.arena_bytes);
   bool bf16_dot = o.arch == "avx512-bf16" && o.type == "bf16";
   std::vector<double> ratios, rates, peaks;
   for (int r = 0; r < o.repeat; ++r) {
@@ -182,7 +193,6 @@ int measure(const Options &o) {
     rates.push_back(flops / seconds / 1e9);
     ratios.push_back(rates.back() / peaks.back());
   }
-  std::free(arena);
   std::sort(ratios.begin(), ratios.end());
   std::sort(rates.begin(), rates.end());
   std::sort(peaks.begin(), peaks.end());

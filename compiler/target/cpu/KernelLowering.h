@@ -97,6 +97,8 @@ private:
   void packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
   void packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body);
   void sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
+  void prefetchNextKeys(LaneBuilder &b, const KeyTile &keys, const Body &body, Value part,
+                        int64_t parts);
   int64_t keyRowsOffset(int64_t dim);
   int64_t valuePanelOffset(int64_t dim);
 

@@ -8,7 +8,9 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-static constexpr int64_t kUnroll = 4;
+// Steps per iteration: enough to hide the loop in full blocks; partial blocks are
+// rare, so there less code counts more. Both divide the padding of keys (4 steps).
+static int64_t unrollOf(bool full) { return full ? 4 : 2; }
 
 // sum + element * lanes; element and lanes have 32 bits per lane.
 Value KernelLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
@@ -33,6 +35,7 @@ LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const
   if (q.kind != TileValue::Kind::plane || k.kind != TileValue::Kind::keys)
     return unsupported(*op, "operands are not queries and keys");
   DotKind kind = scoreDot(op);
+  const int64_t unroll = unrollOf(body.full);
   bool floats = kind != DotKind::int8;
   int64_t lanes = arch.lanes(), rowCount = arch.rows;
   const BindingRows rows = keyBindings[k.keys.binding];
@@ -51,7 +54,13 @@ LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const
   SmallVector<Value> largest;
   if (maximum)
     largest.assign(arch.vectors, b.splatF32(-1e30));
+  int64_t tileCount = kernel.getBlockK() / rowCount, subTileCount = kernel.getBlockQ() / lanes;
   auto tile = [&](Value first, ValueRange state) {
+    if (body.full) {
+      Value part = arith::DivUIOp::create(b.builder, b.loc, first, b.constI64(rowCount));
+      prefetchNextKeys(b, k.keys, body, b.add(b.mul(body.subTile, tileCount), part),
+                       subTileCount * tileCount);
+    }
     SmallVector<Value> address, sum;
     for (int64_t r = 0; r < rowCount; ++r) {
       Value row = b.add(first, r);
@@ -61,10 +70,10 @@ LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const
                                           : b.splatF32(0);
       sum.append(arch.vectors, start);
     }
-    auto update = [&](Value step, int64_t unroll, ValueRange state) {
+    auto update = [&](Value step, int64_t count, ValueRange state) {
       SmallVector<Value> sum(state);
       Value at = b.address(queries, unit, b.mul(step, lanes));
-      for (int64_t u = 0; u < unroll; ++u) {
+      for (int64_t u = 0; u < count; ++u) {
         SmallVector<Value> x;
         for (int64_t j = 0; j < arch.vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(at, unit, u * lanes + j * arch.width),
@@ -80,9 +89,9 @@ LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const
       }
       return sum;
     };
-    int64_t even = steps / kUnroll * kUnroll;
-    sum = b.loop(b.constI64(0), b.constI64(even), kUnroll, sum,
-                 [&](Value step, ValueRange state) { return update(step, kUnroll, state); });
+    int64_t even = steps / unroll * unroll;
+    sum = b.loop(b.constI64(0), b.constI64(even), unroll, sum,
+                 [&](Value step, ValueRange state) { return update(step, unroll, state); });
     if (even < steps)
       sum = update(b.constI64(even), steps - even, sum);
     Value to = b.address(scores, sumType, b.mul(first, lanes));
@@ -111,6 +120,7 @@ LogicalResult KernelLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const
   if (o.kind != TileValue::Kind::plane || v.kind != TileValue::Kind::keys)
     return unsupported(*op, "operands are not values and outputs");
   DotKind kind = outputDot(op);
+  const int64_t unroll = unrollOf(body.full);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32();
   int64_t lanes = arch.lanes(), group = arch.rows, step = elementsPerStep(kind);
   int64_t dim = llvm::alignTo(v.keys.dim, group), panelKeys = kernel.getBlockK() / step;
@@ -118,21 +128,27 @@ LogicalResult KernelLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const
   Value outputs = planeAddress(b, o.plane, body.subTile);
   Value panels = arenaAddress(b, valuePanelOffset(v.keys.dim));
   Value probabilities = arenaAddress(b, kind == DotKind::fma ? scoresOffset : pairsOffset);
-  Value steps = body.full ? b.constI64(panelKeys) : b.roundUp(body.count, kUnroll * step);
+  Value steps = body.full ? b.constI64(panelKeys) : b.roundUp(body.count, unroll * step);
   if (!body.full && step > 1)
     steps = arith::DivUIOp::create(b.builder, b.loc, steps, b.constI64(step));
+  int64_t groupCount = dim / group, subTileCount = kernel.getBlockQ() / lanes;
   b.loop(b.constI64(0), b.constI64(dim), group, [&](Value d) {
+    if (body.full) {
+      Value part = arith::DivUIOp::create(b.builder, b.loc, d, b.constI64(group));
+      prefetchNextKeys(b, v.keys, body, b.add(b.mul(body.subTile, groupCount), part),
+                       subTileCount * groupCount);
+    }
     Value at = b.address(outputs, b.f32(), b.mul(d, lanes));
     Value panel = b.address(panels, unit, b.mul(d, panelKeys));
     SmallVector<Value> sum;
     for (int64_t r = 0; r < group; ++r)
       for (auto [j, x] : llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes))))
         sum.push_back(b.mulF(x, alpha[j]));
-    sum = b.loop(b.constI64(0), steps, kUnroll, sum, [&](Value key, ValueRange state) {
+    sum = b.loop(b.constI64(0), steps, unroll, sum, [&](Value key, ValueRange state) {
       SmallVector<Value> sum(state);
       Value p = b.address(probabilities, unit, b.mul(key, lanes));
       Value from = b.address(panel, unit, b.mul(key, group));
-      for (int64_t u = 0; u < kUnroll; ++u) {
+      for (int64_t u = 0; u < unroll; ++u) {
         SmallVector<Value> x;
         for (int64_t j = 0; j < arch.vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(p, unit, u * lanes + j * arch.width),

@@ -152,3 +152,27 @@ void KernelLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body)
     b.store(sum, b.address(target, b.i32(), row));
   });
 }
+
+// Asks for the rows of the next block while this one is multiplied. The lines are
+// spread evenly over `parts` places of the schedule, of which this is `part`: a
+// burst would fill the line buffers and stall. Where the next block to visit lies
+// elsewhere, or nowhere, this costs its instructions only.
+void KernelLowering::prefetchNextKeys(LaneBuilder &b, const KeyTile &keys, const Body &body,
+                                      Value part, int64_t parts) {
+  constexpr int64_t kLineBytes = 64;
+  const BindingRows rows = keyBindings[keys.binding];
+  int64_t rowLines =
+      llvm::divideCeil(keys.dim * rows.element.getIntOrFloatBitWidth() / 8, kLineBytes);
+  int64_t share = llvm::divideCeil(kernel.getBlockK() * rowLines, parts);
+  auto divide = [&](Value x, int64_t y) -> Value {
+    return arith::DivUIOp::create(b.builder, b.loc, x, b.constI64(y));
+  };
+  Value first = b.mul(part, share), next = b.add(body.slot, kernel.getBlockK());
+  for (int64_t i = 0; i < share; ++i) {
+    Value line = b.add(first, i), row = divide(line, rowLines);
+    Value column = b.sub(line, b.mul(row, rowLines));
+    Value address = b.address(rows.base, rows.element, b.mul(b.add(next, row), rows.stride));
+    LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), b.mul(column, kLineBytes)),
+                           /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  }
+}
