@@ -30,7 +30,7 @@ static int64_t tuned(tile::KernelOp kernel, StringRef name, int64_t otherwise) {
 FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, StringRef arch) {
   int64_t blockQ = kernel.getBlockQ();
   SpirvSchedule s;
-  s.rows = divisorUpTo(blockQ, tuned(kernel, "rows", 8));
+  s.rows = divisorUpTo(blockQ, tuned(kernel, "rows", 4));
   int64_t rowGroups = blockQ / s.rows;
   s.columns = std::max<int64_t>(1, tuned(kernel, "columns", kernel.getVDim() > 64 ? 16 : 8));
   while (rowGroups * s.columns > kMaxInvocations && s.columns > 1)

@@ -25,7 +25,7 @@ std::string body(const KernelText &t, const Types &y, bool masked) {
   std::string score = "%s0";
   if (t.int8)
     s += "%si = tile.dot_qk %q8, %k : (" + y.q8 + ", " + y.k + ") -> " + y.integers +
-         "\n%ks = tile.load_keys %keys, 4 : " + y.key +
+         "\n%ks = tile.load_keys %keys, " + std::to_string(4 + t.lse) + " : " + y.key +
          "\n%s0 = tile.dequantize_scores %si, %qs, %ks : (" + y.integers + ", " + y.row + ", " +
          y.key + ") -> " + y.scores + "\n";
   else
@@ -47,8 +47,9 @@ std::string body(const KernelText &t, const Types &y, bool masked) {
   std::string v = "%v";
   s += "%v = tile.load_keys %keys, 2 : " + y.v + "\n";
   if (t.int8) {
-    s += "%vs = tile.load_keys %keys, 5 : " + y.key + "\n%vf = tile.dequantize_keys %v, %vs : (" +
-         y.v + ", " + y.key + ") -> " + y.v_float + "\n";
+    s += "%vs = tile.load_keys %keys, " + std::to_string(5 + t.lse) + " : " + y.key +
+         "\n%vf = tile.dequantize_keys %v, %vs : (" + y.v + ", " + y.key + ") -> " + y.v_float +
+         "\n";
     v = "%vf";
   }
   return s + "%o2 = tile.dot_pv %p, " + v + ", %o1, %alpha : (" + y.scores + ", " + y.v_float +
@@ -61,16 +62,15 @@ std::string body(const KernelText &t, const Types &y, bool masked) {
 std::string KernelText::str() const {
   Types y(*this);
   std::string kv = int8 ? "i8" : type;
-  // Order: q, k, v, o, [k_scale, v_scale], [lse], more.
+  // Order: q, k, v, o, [lse], [k_scale, v_scale], more.
   std::string bindings = "#tile.binding<\"q\", q, " + type + ", 4>, #tile.binding<\"k\", k, " + kv +
                          ", 4>, #tile.binding<\"v\", v, " + kv + ", 4>, #tile.binding<\"o\", o, " +
                          type + ", 4>";
+  if (lse)
+    bindings += ", #tile.binding<\"lse\", lse, f32, 3>";
   if (int8)
     bindings += ", #tile.binding<\"k_scale\", k_scale, f32, 3>, "
                 "#tile.binding<\"v_scale\", v_scale, f32, 3>";
-  int lse_binding = int8 ? 6 : 4;
-  if (lse)
-    bindings += ", #tile.binding<\"lse\", lse, f32, 3>";
   std::string states = y.row + ", " + y.row + ", " + y.out;
   std::string s = "tile.kernel @" + name + " bindings [" + bindings + more_bindings + "] params [" +
                   params + "] block_q " + std::to_string(block_q) + " block_k " +
@@ -88,6 +88,6 @@ std::string KernelText::str() const {
        "}\n%out, %lse = tile.softmax_finish %m, %l, %o, %f " + (sink.empty() ? "" : "sink %sink ") +
        ": " + y.row + ", " + y.out + "\ntile.store_queries %out, 3 : " + y.out + "\n";
   if (lse)
-    s += "tile.store_queries %lse, " + std::to_string(lse_binding) + " : " + y.row + "\n";
+    s += "tile.store_queries %lse, 4 : " + y.row + "\n";
   return s + "}\n";
 }
