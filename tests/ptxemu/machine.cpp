@@ -52,7 +52,8 @@ void SharedMemory::check_overwrite(const Word &word, uint64_t address, const War
     throw Error("race: shared byte " + std::to_string(address) + " is written by warps " +
                 std::to_string(word.write_warp) + " and " + std::to_string(warp.index) +
                 " with no barrier between");
-  bool read_by_other = word.read_warp == -2 || (word.read_warp >= 0 && word.read_warp != warp.index);
+  bool read_by_other =
+      word.read_warp == -2 || (word.read_warp >= 0 && word.read_warp != warp.index);
   if (read_by_other && word.read_epoch >= warp.epoch)
     throw Error("race: shared byte " + std::to_string(address) + " is overwritten by warp " +
                 std::to_string(warp.index) + " while others read it");
@@ -115,14 +116,22 @@ Warp::Warp(Block &block, int index)
 
 uint64_t Warp::special(Special which, int lane) const {
   switch (which) {
-  case Special::tid_x: return index * 32 + lane;
-  case Special::ctaid_x: return block.id[0];
-  case Special::ctaid_y: return block.id[1];
-  case Special::ctaid_z: return block.id[2];
-  case Special::ntid_x: return block.kernel.threads;
-  case Special::nctaid_x: return block.launch.grid[0];
-  case Special::nctaid_y: return block.launch.grid[1];
-  case Special::nctaid_z: return block.launch.grid[2];
+  case Special::tid_x:
+    return index * 32 + lane;
+  case Special::ctaid_x:
+    return block.id[0];
+  case Special::ctaid_y:
+    return block.id[1];
+  case Special::ctaid_z:
+    return block.id[2];
+  case Special::ntid_x:
+    return block.kernel.threads;
+  case Special::nctaid_x:
+    return block.launch.grid[0];
+  case Special::nctaid_y:
+    return block.launch.grid[1];
+  case Special::nctaid_z:
+    return block.launch.grid[2];
   }
   return 0;
 }
@@ -195,10 +204,9 @@ void Warp::wait(uint32_t lanes, size_t pending) {
 
 //===-- Blocks ------------------------------------------------------------------===//
 
-Block::Block(const Kernel &kernel, const Launch &launch, GlobalMemory &global,
-             const uint32_t id[3])
-    : kernel(kernel), launch(launch), global(global), shared(launch.shared_bytes),
-      id{id[0], id[1], id[2]},
+Block::Block(const Kernel &kernel, const Launch &launch, GlobalMemory &global, const uint32_t id[3])
+    : kernel(kernel), launch(launch), global(global),
+      shared(launch.shared_bytes), id{id[0], id[1], id[2]},
       random(launch.seed * 1000003 + id[0] * 8191 + id[1] * 131 + id[2]) {
   for (uint32_t w = 0; w < kernel.threads / 32; ++w)
     warps.emplace_back(*this, w);

@@ -86,9 +86,12 @@ public:
 
   uint64_t get(const Operand &operand, int lane) const {
     switch (operand.kind) {
-    case OperandKind::reg: return registers[operand.reg][lane];
-    case OperandKind::special: return special(static_cast<Special>(operand.value), lane);
-    default: return operand.value;
+    case OperandKind::reg:
+      return registers[operand.reg][lane];
+    case OperandKind::special:
+      return special(static_cast<Special>(operand.value), lane);
+    default:
+      return operand.value;
     }
   }
   void set(const Operand &operand, int lane, uint64_t value) {
@@ -110,8 +113,8 @@ public:
 
   Block &block;
   int index;
-  int epoch = 0;         // barriers passed
-  bool waiting = false;  // at a barrier
+  int epoch = 0;        // barriers passed
+  bool waiting = false; // at a barrier
 
 private:
   struct Copy {

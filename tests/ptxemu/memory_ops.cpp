@@ -54,7 +54,8 @@ void run_load(Warp &warp, const Instruction &i, uint32_t lanes) {
     for (size_t e = 0; e < count; ++e) {
       uint64_t value = 0;
       std::memcpy(&value, bytes + e * i.bytes, i.bytes);
-      warp.set(targets[e], lane, i.is_signed && i.bytes < 4 ? sign_extended(value, i.bytes) : value);
+      warp.set(targets[e], lane,
+               i.is_signed && i.bytes < 4 ? sign_extended(value, i.bytes) : value);
     }
   }
 }
@@ -89,8 +90,8 @@ void run_copy_async(Warp &warp, const Instruction &i, uint32_t lanes) {
       valid = static_cast<int>(warp.get(i.operands[3], lane));
     if (valid < 0 || valid > bytes)
       throw Error("copies " + std::to_string(valid) + " of " + std::to_string(bytes) + " bytes");
-    warp.copy_async(lane, warp.shared_address(i.operands[0], lane), warp.address(i.operands[1], lane),
-                    bytes, valid);
+    warp.copy_async(lane, warp.shared_address(i.operands[0], lane),
+                    warp.address(i.operands[1], lane), bytes, valid);
   }
 }
 

@@ -19,8 +19,8 @@ enum class Special { tid_x, ctaid_x, ctaid_y, ctaid_z, ntid_x, nctaid_x, nctaid_
 
 struct Operand {
   OperandKind kind = OperandKind::none;
-  int reg = -1;           // reg; base of an address (-1: absolute)
-  uint64_t value = 0;     // immediate bits; address offset; label target; Special
+  int reg = -1;       // reg; base of an address (-1: absolute)
+  uint64_t value = 0; // immediate bits; address offset; label target; Special
   std::vector<Operand> elements;
 };
 
@@ -31,16 +31,16 @@ using ScalarOp = uint64_t (*)(uint64_t a, uint64_t b, uint64_t c);
 
 struct Instruction {
   int line = 0;
-  std::string opcode;             // with all suffixes
+  std::string opcode; // with all suffixes
   std::vector<Operand> operands;
-  int guard = -1;                 // predicate register
+  int guard = -1; // predicate register
   bool guard_negated = false;
   Handler handler = nullptr;
-  ScalarOp scalar = nullptr;      // of element-wise instructions
-  bool collective = false;        // all 32 lanes must arrive together
-  int bytes = 0;                  // of one element of a memory access
-  bool is_signed = false;         // narrow loads extend the sign
-  uint64_t flags = 0;             // meaning belongs to the handler
+  ScalarOp scalar = nullptr; // of element-wise instructions
+  bool collective = false;   // all 32 lanes must arrive together
+  int bytes = 0;             // of one element of a memory access
+  bool is_signed = false;    // narrow loads extend the sign
+  uint64_t flags = 0;        // meaning belongs to the handler
 };
 
 struct Kernel {

@@ -133,8 +133,8 @@ private:
     if (s[0] == '@') {
       instruction.guard_negated = s[1] == '!';
       size_t end = s.find_first_of(" \t");
-      instruction.guard = register_of(s.substr(1 + instruction.guard_negated,
-                                               end - 1 - instruction.guard_negated));
+      instruction.guard =
+          register_of(s.substr(1 + instruction.guard_negated, end - 1 - instruction.guard_negated));
       s = trim(s.substr(end));
     }
     size_t end = s.find_first_of(" \t");

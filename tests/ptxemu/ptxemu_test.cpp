@@ -54,12 +54,12 @@ TEST(PtxEmulator, DivergentBranchesReconverge) {
 TEST(PtxEmulator, MultipliesSixteenBitTiles) {
   Device run;
   // A and B hold ones everywhere (1.0 is 0x3f80 in bf16); C is 0.5.
-  std::string fault = run(kPointers +
-                              "mov.b32 %r3, 0x3f803f80;\nmov.b32 %f1, 0f3F000000;\n"
-                              "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f2, %f3, %f4, %f5}, "
-                              "{%r3, %r3, %r3, %r3}, {%r3, %r3}, {%f1, %f1, %f1, %f1};\n"
-                              "st.global.b32 [%rd5], %f5;",
-                          32);
+  std::string fault =
+      run(kPointers + "mov.b32 %r3, 0x3f803f80;\nmov.b32 %f1, 0f3F000000;\n"
+                      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f2, %f3, %f4, %f5}, "
+                      "{%r3, %r3, %r3, %r3}, {%r3, %r3}, {%f1, %f1, %f1, %f1};\n"
+                      "st.global.b32 [%rd5], %f5;",
+          32);
   EXPECT_EQ(fault, "");
   EXPECT_EQ(run.out[31], 0x41840000u); // 16.5
 }
@@ -68,12 +68,12 @@ TEST(PtxEmulator, MultipliesInt8Tiles) {
   Device run;
   for (uint32_t lane = 0; lane < 32; ++lane)
     run.in[lane] = (lane == 4 * 3 + 1) ? 0x0000ff00u : 0; // A[3][5] = -1
-  std::string fault = run(kPointers +
-                              "ld.global.nc.b32 %r3, [%rd4];\nmov.b32 %r4, 0;\nmov.b32 %r5, 0x02020702;\n"
-                              "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%r6, %r7, %r8, %r9}, "
-                              "{%r3, %r4, %r4, %r4}, {%r5, %r5}, {%r4, %r4, %r4, %r4};\n"
-                              "st.global.b32 [%rd5], %r6;",
-                          32);
+  std::string fault =
+      run(kPointers + "ld.global.nc.b32 %r3, [%rd4];\nmov.b32 %r4, 0;\nmov.b32 %r5, 0x02020702;\n"
+                      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%r6, %r7, %r8, %r9}, "
+                      "{%r3, %r4, %r4, %r4}, {%r5, %r5}, {%r4, %r4, %r4, %r4};\n"
+                      "st.global.b32 [%rd5], %r6;",
+          32);
   EXPECT_EQ(fault, "");
   EXPECT_EQ(run.out[4 * 3], static_cast<uint32_t>(-7)); // B[5][0] = 7
   EXPECT_EQ(run.out[0], 0u);
@@ -82,14 +82,16 @@ TEST(PtxEmulator, MultipliesInt8Tiles) {
 TEST(PtxEmulator, TransposesMatrices) {
   Device run;
   // Each lane stores 16 bytes whose 16-bit elements are 8 lane .. 8 lane + 7.
-  std::string fill = "shl.b32 %r3, %r1, 4;\nmov.b32 %r4, memory;\nadd.s32 %r5, %r3, %r4;\n"
-                     "shl.b32 %r6, %r1, 3;\nadd.s32 %r7, %r6, 1;\nshl.b32 %r8, %r7, 16;\n"
-                     "or.b32 %r9, %r8, %r6;\nadd.s32 %r10, %r9, 0x20002;\nadd.s32 %r11, %r9, 0x40004;\n"
-                     "add.s32 %r12, %r9, 0x60006;\nst.shared.v4.b32 [%r5], {%r9, %r10, %r11, %r12};\n";
-  std::string fault = run(kPointers + fill +
-                              "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r13, %r14, %r15, %r16}, [%r5];\n"
-                              "st.global.b32 [%rd5], %r14;",
-                          32);
+  std::string fill =
+      "shl.b32 %r3, %r1, 4;\nmov.b32 %r4, memory;\nadd.s32 %r5, %r3, %r4;\n"
+      "shl.b32 %r6, %r1, 3;\nadd.s32 %r7, %r6, 1;\nshl.b32 %r8, %r7, 16;\n"
+      "or.b32 %r9, %r8, %r6;\nadd.s32 %r10, %r9, 0x20002;\nadd.s32 %r11, %r9, 0x40004;\n"
+      "add.s32 %r12, %r9, 0x60006;\nst.shared.v4.b32 [%r5], {%r9, %r10, %r11, %r12};\n";
+  std::string fault =
+      run(kPointers + fill +
+              "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r13, %r14, %r15, %r16}, [%r5];\n"
+              "st.global.b32 [%rd5], %r14;",
+          32);
   EXPECT_EQ(fault, "");
   // Matrix 1 has rows 8 .. 15 of 8 elements: lane 4 r + c sees rows 2 c, 2 c + 1 of column r.
   EXPECT_EQ(run.out[4 * 3 + 1], uint32_t((8 + 3) * 8 + 3) << 16 | ((8 + 2) * 8 + 3));
@@ -131,14 +133,16 @@ TEST(PtxEmulator, FindsReadOfCopyInFlight) {
 
 TEST(PtxEmulator, FindsOverwriteOfWhatOthersRead) {
   Device run;
-  std::string fault = run(kPointers + "st.shared.b32 [%r2], %r1;\nbar.sync 0;\nxor.b32 %r3, %r2, 128;\n"
-                                      "ld.shared.b32 %r4, [%r3];\nst.shared.b32 [%r2], %r4;");
+  std::string fault =
+      run(kPointers + "st.shared.b32 [%r2], %r1;\nbar.sync 0;\nxor.b32 %r3, %r2, 128;\n"
+                      "ld.shared.b32 %r4, [%r3];\nst.shared.b32 [%r2], %r4;");
   EXPECT_NE(fault.find("race"), std::string::npos) << fault;
 }
 
 TEST(PtxEmulator, NamesWhatItRejects) {
   Device run;
-  EXPECT_NE(run("frob.b32 %r1, %r2;").find("line 11: unknown opcode 'frob.b32'"), std::string::npos);
+  EXPECT_NE(run("frob.b32 %r1, %r2;").find("line 11: unknown opcode 'frob.b32'"),
+            std::string::npos);
   EXPECT_NE(run(kPointers + "ld.shared.b32 %r3, [%r2];").find("never written"), std::string::npos);
   EXPECT_NE(run(kPointers + "ld.global.b32 %r3, [%rd5+1000];").find("buffer 1"), std::string::npos);
   EXPECT_NE(run(kPointers + "st.global.b32 [%rd4], %r1;").find("read-only"), std::string::npos);

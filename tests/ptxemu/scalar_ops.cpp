@@ -41,15 +41,21 @@ template <class T> void add_integer(Table &t, const std::string &type) {
   constexpr int width = sizeof(T) * 8;
   auto &add = t["add." + type];
   add = [](U a, U b, U) { return to<Unsigned>(from<Unsigned>(a) + from<Unsigned>(b)); };
-  t["sub." + type] = [](U a, U b, U) { return to<Unsigned>(from<Unsigned>(a) - from<Unsigned>(b)); };
+  t["sub." + type] = [](U a, U b, U) {
+    return to<Unsigned>(from<Unsigned>(a) - from<Unsigned>(b));
+  };
   t["mul.lo." + type] = [](U a, U b, U) { return to<Unsigned>(static_cast<Unsigned>(a * b)); };
-  t["mad.lo." + type] = [](U a, U b, U c) { return to<Unsigned>(static_cast<Unsigned>(a * b + c)); };
+  t["mad.lo." + type] = [](U a, U b, U c) {
+    return to<Unsigned>(static_cast<Unsigned>(a * b + c));
+  };
   t["mul.hi." + type] = [](U a, U b, U) {
     return to<T>(static_cast<T>((Wide(from<T>(a)) * Wide(from<T>(b))) >> width));
   };
   t["min." + type] = [](U a, U b, U) { return to<T>(std::min(from<T>(a), from<T>(b))); };
   t["max." + type] = [](U a, U b, U) { return to<T>(std::max(from<T>(a), from<T>(b))); };
-  t["div." + type] = [](U a, U b, U) { return from<T>(b) ? to<T>(from<T>(a) / from<T>(b)) : to<T>(-1); };
+  t["div." + type] = [](U a, U b, U) {
+    return from<T>(b) ? to<T>(from<T>(a) / from<T>(b)) : to<T>(-1);
+  };
   t["rem." + type] = [](U a, U b, U) { return from<T>(b) ? to<T>(from<T>(a) % from<T>(b)) : a; };
   t["neg." + type] = [](U a, U, U) { return to<Unsigned>(static_cast<Unsigned>(0 - a)); };
   t["abs." + type] = [](U a, U, U) {
@@ -73,7 +79,8 @@ template <class T> void add_bits(Table &t, const std::string &type) {
   t["shl." + type] = [](U a, U b, U) {
     return from<uint32_t>(b) >= width ? U(0) : to<T>(T(from<T>(a) << from<uint32_t>(b)));
   };
-  for (const std::string &name : {std::string("b"), std::string("u"), std::string("s"), std::string("f")}) {
+  for (const std::string &name :
+       {std::string("b"), std::string("u"), std::string("s"), std::string("f")}) {
     std::string same = name + std::to_string(width);
     t["mov." + same] = [](U a, U, U) { return to<T>(T(a)); };
     t["selp." + same] = [](U a, U b, U c) { return to<T>(T(c & 1 ? a : b)); };
@@ -131,7 +138,8 @@ template <class T> U float_to(float v) { // saturates, as the hardware does
 }
 
 void add_conversions(Table &t) {
-  t["cvt.u64.u32"] = t["cvt.u64.u16"] = t["cvt.u32.u16"] = t["cvt.s64.u32"] = [](U a, U, U) { return a; };
+  t["cvt.u64.u32"] = t["cvt.u64.u16"] = t["cvt.u32.u16"] =
+      t["cvt.s64.u32"] = [](U a, U, U) { return a; };
   t["cvt.u32.u64"] = [](U a, U, U) { return a & 0xffffffffu; };
   t["cvt.u16.u32"] = t["cvt.u16.u64"] = [](U a, U, U) { return a & 0xffffu; };
   t["cvt.s64.s32"] = [](U a, U, U) { return to<int64_t>(from<int32_t>(a)); };
@@ -144,7 +152,9 @@ void add_conversions(Table &t) {
   t["cvt.rn.f32.s16"] = [](U a, U, U) { return to(static_cast<float>(from<int16_t>(a))); };
   t["cvt.rn.f32.s8"] = [](U a, U, U) { return to(static_cast<float>(from<int8_t>(a))); };
   t["cvt.rzi.s32.f32"] = [](U a, U, U) { return float_to<int32_t>(std::trunc(from<float>(a))); };
-  t["cvt.rni.s32.f32"] = [](U a, U, U) { return float_to<int32_t>(std::nearbyint(from<float>(a))); };
+  t["cvt.rni.s32.f32"] = [](U a, U, U) {
+    return float_to<int32_t>(std::nearbyint(from<float>(a)));
+  };
   t["cvt.rmi.s32.f32"] = [](U a, U, U) { return float_to<int32_t>(std::floor(from<float>(a))); };
   t["cvt.rzi.u32.f32"] = [](U a, U, U) { return float_to<uint32_t>(std::trunc(from<float>(a))); };
   t["cvt.rni.f32.f32"] = unary<std::nearbyint>;
@@ -200,7 +210,9 @@ Table make_table() {
   t["selp.pred"] = [](U a, U b, U c) { return (c & 1 ? a : b) & 1; };
   t["mul.wide.u32"] = [](U a, U b, U) { return U(from<uint32_t>(a)) * from<uint32_t>(b); };
   t["mul.wide.s32"] = [](U a, U b, U) { return to(int64_t(from<int32_t>(a)) * from<int32_t>(b)); };
-  t["mul.wide.u16"] = [](U a, U b, U) -> U { return uint32_t(from<uint16_t>(a)) * from<uint16_t>(b); };
+  t["mul.wide.u16"] = [](U a, U b, U) -> U {
+    return uint32_t(from<uint16_t>(a)) * from<uint16_t>(b);
+  };
   t["mul.wide.s16"] = [](U a, U b, U) { return to(int32_t(from<int16_t>(a)) * from<int16_t>(b)); };
   t["mad.wide.u32"] = [](U a, U b, U c) { return U(from<uint32_t>(a)) * from<uint32_t>(b) + c; };
   t["mad.wide.s32"] = [](U a, U b, U c) {
@@ -215,7 +227,8 @@ Table make_table() {
     if (length == 0)
       return U(0);
     uint32_t top = std::min(position + length, 32u);
-    return to<int32_t>(static_cast<int32_t>(from<uint32_t>(a) << (32 - top)) >> (32 - top + position));
+    return to<int32_t>(static_cast<int32_t>(from<uint32_t>(a) << (32 - top)) >>
+                       (32 - top + position));
   };
   t["prmt.b32"] = [](U a, U b, U c) { return to(permute(a, b, c)); };
   t["cvta.to.global.u64"] = [](U a, U, U) { return a; };
@@ -238,9 +251,9 @@ void run_scalar(Warp &warp, const Instruction &i, uint32_t lanes) {
 void decode(Instruction &instruction) {
   static const Table table = make_table();
   auto found = table.find(instruction.opcode);
-  bool vectors = !instruction.operands.empty() &&
-                 (instruction.operands[0].kind == OperandKind::vector ||
-                  instruction.operands.back().kind == OperandKind::vector);
+  bool vectors =
+      !instruction.operands.empty() && (instruction.operands[0].kind == OperandKind::vector ||
+                                        instruction.operands.back().kind == OperandKind::vector);
   if (found != table.end() && !vectors) {
     if (instruction.operands.size() < 2 || instruction.operands.size() > 4)
       throw Error("ptx line " + std::to_string(instruction.line) + ": " + instruction.opcode +

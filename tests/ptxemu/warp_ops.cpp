@@ -28,7 +28,8 @@ void run_shuffle(Warp &warp, const Instruction &i, uint32_t) {
     values[lane] = warp.get(i.operands[1], lane);
   for (int lane = 0; lane < 32; ++lane) {
     uint32_t by = static_cast<uint32_t>(warp.get(i.operands[2], lane));
-    if (warp.get(i.operands[3], lane) != 31 || static_cast<uint32_t>(warp.get(i.operands[4], lane)) != ~0u)
+    if (warp.get(i.operands[3], lane) != 31 ||
+        static_cast<uint32_t>(warp.get(i.operands[4], lane)) != ~0u)
       throw Error("only shuffles of whole warps are known");
     warp.set(i.operands[0], lane, values[(i.flags ? by : lane ^ by) & 31]);
   }
@@ -41,7 +42,8 @@ void run_ldmatrix(Warp &warp, const Instruction &i, uint32_t) {
   for (size_t m = 0; m < targets.size(); ++m) {
     uint16_t matrix[8][8];
     for (int row = 0; row < 8; ++row)
-      warp.block.shared.read(matrix[row], warp.shared_address(i.operands[1], 8 * m + row), 16, warp);
+      warp.block.shared.read(matrix[row], warp.shared_address(i.operands[1], 8 * m + row), 16,
+                             warp);
     for (int lane = 0; lane < 32; ++lane) {
       int a = lane / 4, b = lane % 4 * 2;
       uint32_t low = i.flags ? matrix[b][a] : matrix[a][b];
@@ -55,10 +57,14 @@ enum MmaType : uint64_t { kF16, kBF16, kTF32, kS8 };
 
 double element(MmaType type, uint32_t word, int index) {
   switch (type) {
-  case kF16: return attn::f16_to_f32(word >> (16 * index));
-  case kBF16: return attn::bf16_to_f32(word >> (16 * index));
-  case kTF32: return std::bit_cast<float>(word & 0xffffe000u);
-  case kS8: return static_cast<int8_t>(word >> (8 * index));
+  case kF16:
+    return attn::f16_to_f32(word >> (16 * index));
+  case kBF16:
+    return attn::bf16_to_f32(word >> (16 * index));
+  case kTF32:
+    return std::bit_cast<float>(word & 0xffffe000u);
+  case kS8:
+    return static_cast<int8_t>(word >> (8 * index));
   }
   return 0;
 }
@@ -80,8 +86,7 @@ void run_mma(Warp &warp, const Instruction &i, uint32_t) {
             element(type, word(i.operands[1].elements[j], lane), e);
     for (int j = 0; j < 2; ++j)
       for (int e = 0; e < per; ++e)
-        b[g][j * depth / 2 + t * per + e] =
-            element(type, word(i.operands[2].elements[j], lane), e);
+        b[g][j * depth / 2 + t * per + e] = element(type, word(i.operands[2].elements[j], lane), e);
   }
   for (int lane = 0; lane < 32; ++lane)
     for (int r = 0; r < 4; ++r) {
@@ -90,10 +95,10 @@ void run_mma(Warp &warp, const Instruction &i, uint32_t) {
       for (int k = 0; k < depth; ++k)
         sum += a[row][k] * b[column][k];
       uint32_t c = word(i.operands[3].elements[r], lane);
-      uint32_t bits = type == kS8
-                          ? c + static_cast<uint32_t>(static_cast<int32_t>(sum))
-                          : std::bit_cast<uint32_t>(
-                                static_cast<float>(sum + double(std::bit_cast<float>(c))));
+      uint32_t bits =
+          type == kS8
+              ? c + static_cast<uint32_t>(static_cast<int32_t>(sum))
+              : std::bit_cast<uint32_t>(static_cast<float>(sum + double(std::bit_cast<float>(c))));
       warp.set(i.operands[0].elements[r], lane, bits);
     }
 }

@@ -82,8 +82,7 @@ FailureOr<std::string> mlir::attn::emitPtx(ModuleOp module, StringRef arch, bool
   SmallString<0> buffer;
   llvm::raw_svector_ostream stream(buffer);
   llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(codegen, stream, nullptr,
-                                   llvm::CodeGenFileType::AssemblyFile))
+  if (machine->addPassesToEmitFile(codegen, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
     return module.emitError("cannot emit PTX for ") << arch;
   codegen.run(*ir);
   return buffer.str().str();

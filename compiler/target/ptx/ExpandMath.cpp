@@ -21,8 +21,8 @@ static Value reduceAngle(OpBuilder &b, Location loc, Value x) {
   constexpr double kTurn = 6.283185307179586477;
   constexpr float kHigh = static_cast<float>(kTurn);
   constexpr float kLow = static_cast<float>(kTurn - kHigh);
-  Value turns = math::RoundEvenOp::create(
-      b, loc, arith::MulFOp::create(b, loc, x, constant(1 / kTurn)));
+  Value turns =
+      math::RoundEvenOp::create(b, loc, arith::MulFOp::create(b, loc, x, constant(1 / kTurn)));
   Value minus = arith::NegFOp::create(b, loc, turns);
   x = math::FmaOp::create(b, loc, minus, constant(kHigh), x);
   x = math::FmaOp::create(b, loc, minus, constant(kLow), x);
@@ -54,8 +54,8 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
     if (!any)
       return;
     RewritePatternSet patterns(&getContext());
-    math::populateExpansionPatterns(patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh",
-                                               "powf", "fpowi", "exp2"});
+    math::populateExpansionPatterns(
+        patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "powf", "fpowi", "exp2"});
     populateMathPolynomialApproximationPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();

@@ -134,8 +134,8 @@ Value KernelLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, Val
   Type element = buffers[binding].element;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   Value position = p.wide(p.add(flat, word(p, first + 3)));
-  Value pointer = p.offset(buffers[binding].pointer,
-                           arith::MulIOp::create(p, loc, position, p.i64(bytes)));
+  Value pointer =
+      p.offset(buffers[binding].pointer, arith::MulIOp::create(p, loc, position, p.i64(bytes)));
   Value value = p.load(pointer, element, bytes);
   if (element == type)
     return value;

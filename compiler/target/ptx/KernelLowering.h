@@ -48,8 +48,8 @@ class KernelLowering;
 class ChunkAddress {
 public:
   /// `row` decides the swizzle; `rowAbove` (a multiple of 8 rows) is added to it.
-  ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row,
-               Value chunk, Value rowAbove = {});
+  ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row, Value chunk,
+               Value rowAbove = {});
   /// The pointer to `chunk` (even) chunks further, `row` (a multiple of 8) rows below.
   Value at(PtxBuilder &p, int64_t chunk, int64_t row);
 

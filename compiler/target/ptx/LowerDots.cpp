@@ -169,9 +169,8 @@ void KernelLowering::multiplySingle(PtxBuilder &p, TileValue &out, TileValue &pr
                                     const TileValue &v) {
   Value group = p.shrU(lane, 2), key = p.shl(p.andI(lane, 3), 1);
   Value inChunk = p.shl(p.andI(group, 3), 2);
-  ChunkAddress addresses[2] = {
-      ChunkAddress(p, *this, v, key, p.shrU(group, 2)),
-      ChunkAddress(p, *this, v, p.add(key, 1), p.shrU(group, 2))};
+  ChunkAddress addresses[2] = {ChunkAddress(p, *this, v, key, p.shrU(group, 2)),
+                               ChunkAddress(p, *this, v, p.add(key, 1), p.shrU(group, 2))};
   for (int64_t step = 0; step < s.blockK / 8; ++step) {
     SmallVector<SplitOperand> a;
     for (int64_t m = 0; m < s.rowTiles; ++m) {
@@ -205,9 +204,9 @@ std::pair<Value, Value> KernelLowering::loadScalePair(PtxBuilder &p, Value base,
 // stays with the tile until the product.
 LogicalResult KernelLowering::lowerDequantizeKeys(PtxBuilder &p, tile::DequantizeKeysOp op) {
   const TileValue x = tiles.lookup(op.getX()), scale = tiles.lookup(op.getScale());
-  if (x.kind != TileValue::shared || scale.kind != TileValue::keyVector ||
-      !x.element.isInteger(8))
-    return op.emitOpError("dequantises ") << op.getX().getType() << "; ptx kernels take loaded int8 rows";
+  if (x.kind != TileValue::shared || scale.kind != TileValue::keyVector || !x.element.isInteger(8))
+    return op.emitOpError("dequantises ")
+           << op.getX().getType() << "; ptx kernels take loaded int8 rows";
   waitForLateKeys(p);
   TileValue tile;
   tile.layout = SharedLayout::get(s.blockK, x.layout.dim, 2);
@@ -219,8 +218,8 @@ LogicalResult KernelLowering::lowerDequantizeKeys(PtxBuilder &p, tile::Dequantiz
   PtxBuilder b(OpBuilder::atBlockTerminator(loop.getBody()), p.loc);
   Value row = b.divU(loop.getInductionVar(), x.layout.chunks);
   Value chunk = b.remU(loop.getInductionVar(), x.layout.chunks);
-  Value source = b.add(b.add(x.base, b.mul(row, x.layout.rowBytes())),
-                       swizzledBytes(b, x.layout, row, chunk));
+  Value source =
+      b.add(b.add(x.base, b.mul(row, x.layout.rowBytes())), swizzledBytes(b, x.layout, row, chunk));
   Value bytes = b.load(sharedAt(b, source), VectorType::get(4, b.getI32Type()), 16);
   for (int64_t side = 0; side < 2; ++side) {
     Value words = LLVM::UndefOp::create(b, b.loc, VectorType::get(4, b.getI32Type()));

@@ -59,8 +59,7 @@ void KernelLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedL
   auto copyChunks = [&](PtxBuilder &p) {
     Value row = p.divU(thread, layout.chunks), chunk = p.remU(thread, layout.chunks);
     Value token = p.wide(p.add(range.first, row));
-    Value source =
-        p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
+    Value source = p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
     source = p.offset(source, p.wide(p.shl(chunk, 4)));
     Value stepBytes = arith::MulIOp::create(p, p.loc, buffer.tokenBytes, p.i64(step));
     Value rowTarget = p.add(base, p.mul(row, layout.rowBytes()));
@@ -70,7 +69,8 @@ void KernelLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedL
     for (int64_t start = 0; start < layout.rows; start += step) {
       Value &target = targets[start % 8];
       if (!target)
-        target = sharedAt(p, p.add(rowTarget, swizzledBytes(p, layout, p.add(row, start % 8), chunk)));
+        target =
+            sharedAt(p, p.add(rowTarget, swizzledBytes(p, layout, p.add(row, start % 8), chunk)));
       Value valid = used;
       if (remaining) {
         Value exists = p.lessS(p.i32(start), remaining);
@@ -104,8 +104,8 @@ void KernelLowering::copyTileByElements(PtxBuilder &p, const Buffer &buffer,
   int64_t elements = 16 / layout.elementBytes;
   Type word = p.getIntegerType(layout.elementBytes * 8);
   auto chunkType = VectorType::get(elements, word);
-  auto loop = scf::ForOp::create(p, p.loc, thread, p.i32(layout.rows * layout.chunks),
-                                 p.i32(s.threads()));
+  auto loop =
+      scf::ForOp::create(p, p.loc, thread, p.i32(layout.rows * layout.chunks), p.i32(s.threads()));
   PtxBuilder b(OpBuilder::atBlockTerminator(loop.getBody()), p.loc);
   Value row = b.divU(loop.getInductionVar(), layout.chunks);
   Value chunk = b.remU(loop.getInductionVar(), layout.chunks);
@@ -123,8 +123,8 @@ void KernelLowering::copyTileByElements(PtxBuilder &p, const Buffer &buffer,
         source = b.offset(source, b.wide(b.shl(chunk, 4)));
         Value vector = LLVM::UndefOp::create(b, loc, chunkType);
         for (int64_t e = 0; e < elements; ++e) {
-          Value element = b.load(b.offset(source, b.i64(e * layout.elementBytes)), word,
-                                 layout.elementBytes);
+          Value element =
+              b.load(b.offset(source, b.i64(e * layout.elementBytes)), word, layout.elementBytes);
           vector = LLVM::InsertElementOp::create(b, loc, vector, element, b.i32(e));
         }
         scf::YieldOp::create(b, loc, vector);
@@ -140,9 +140,7 @@ void KernelLowering::copyVector(PtxBuilder &p, const Buffer &buffer, int64_t row
   for (int64_t start = 0; start < rows; start += s.threads()) {
     Value row = p.add(thread, start);
     ifThen(p, p.lessS(row, p.i32(rows)), [&](PtxBuilder &p) {
-      Value bytes = range.count
-                        ? p.select(p.lessS(row, range.count), p.i32(4), p.i32(0))
-                        : Value();
+      Value bytes = range.count ? p.select(p.lessS(row, range.count), p.i32(4), p.i32(0)) : Value();
       Value token = p.wide(p.add(range.first, row));
       Value source =
           p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
@@ -183,8 +181,8 @@ LogicalResult KernelLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesO
   TileValue staged;
   staged.kind = TileValue::shared;
   staged.element = buffer.element;
-  staged.layout = SharedLayout::get(s.blockQ, type.getShape()[1],
-                                    buffer.element.getIntOrFloatBitWidth() / 8);
+  staged.layout =
+      SharedLayout::get(s.blockQ, type.getShape()[1], buffer.element.getIntOrFloatBitWidth() / 8);
   staged.base = p.i32(s.queryOffset);
   copyTile(p, buffer, staged.layout, staged.base, {firstRow, rowCount});
   p.commitCopies();
@@ -236,8 +234,8 @@ LogicalResult KernelLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) 
     SmallVector<Value> elements;
     for (int64_t e = 0; e < perChunk; ++e) {
       Value v = LLVM::ExtractElementOp::create(p, p.loc, vector, p.i32(e));
-      elements.push_back(element.isF32() ? v
-                                         : Value(arith::ExtFOp::create(p, p.loc, p.getF32Type(), v)));
+      elements.push_back(
+          element.isF32() ? v : Value(arith::ExtFOp::create(p, p.loc, p.getF32Type(), v)));
     }
     return elements;
   };
@@ -282,8 +280,7 @@ LogicalResult KernelLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) 
         q = b.select(exists, q, b.f32(0)); // past the head dim
         Value integer = arith::FPToSIOp::create(b, b.loc, b.getI32Type(), q);
         integer = arith::TruncIOp::create(b, b.loc, b.getI8Type(), integer);
-        vector = LLVM::InsertElementOp::create(b, b.loc, vector, integer,
-                                               b.i32(c * perChunk + e));
+        vector = LLVM::InsertElementOp::create(b, b.loc, vector, integer, b.i32(c * perChunk + e));
       }
     }
     Value address = b.add(b.add(b.i32(s.quantizedOffset), b.mul(row, packed.rowBytes())),
@@ -315,7 +312,8 @@ LogicalResult KernelLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQuerie
   const Buffer &buffer = buffers[op.getBinding()];
   int64_t bytes = buffer.element.getIntOrFloatBitWidth() / 8;
   if (!isa<FloatType>(buffer.element))
-    return op.emitOpError("stores to a binding of ") << buffer.element << "; ptx kernels store floats";
+    return op.emitOpError("stores to a binding of ")
+           << buffer.element << "; ptx kernels store floats";
   Value group = p.shrU(lane, 2), t = p.andI(lane, 3);
   auto narrow = [&](PtxBuilder &p, Value v) -> Value {
     return bytes == 4 ? v : Value(arith::TruncFOp::create(p, p.loc, buffer.element, v));
@@ -325,13 +323,12 @@ LogicalResult KernelLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQuerie
       Value row = p.add(p.add(warpRow, m * 16 + h * 8), group);
       Value inside = p.lessS(row, rowCount);
       Value token = p.wide(p.add(firstRow, row));
-      Value target = p.offset(buffer.base,
-                              arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
+      Value target =
+          p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
       if (tile.kind == TileValue::rows) {
         Value once = p.andI(inside, p.equal(t, p.i32(0)));
-        ifThen(p, once, [&](PtxBuilder &p) {
-          p.store(narrow(p, tile.values[m * 2 + h]), target, bytes);
-        });
+        ifThen(p, once,
+               [&](PtxBuilder &p) { p.store(narrow(p, tile.values[m * 2 + h]), target, bytes); });
         continue;
       }
       target = p.offset(target, p.wide(p.mul(t, 2 * bytes)));

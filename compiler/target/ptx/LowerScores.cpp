@@ -45,10 +45,9 @@ LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
       for (int64_t r = 0; r < 4; ++r) {
         Value key = p.add(firstKey, j * 8 + r % 2);
         Value scaled = p.fmul(scores.at(m, j, r), scale);
-        scores.at(m, j, r) =
-            inlineScalarRegion(p, op.getBody().front(),
-                               {scaled, queryPosition(p, m, r / 2), key, head, batch},
-                               scalarContext())[0];
+        scores.at(m, j, r) = inlineScalarRegion(
+            p, op.getBody().front(), {scaled, queryPosition(p, m, r / 2), key, head, batch},
+            scalarContext())[0];
       }
   tiles[op.getResult()] = scores;
   return success();
@@ -67,8 +66,7 @@ LogicalResult KernelLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
         int64_t column = j * 8 + r % 2;
         Value admitted = inlineScalarRegion(
             p, op.getBody().front(),
-            {queryPosition(p, m, r / 2), p.add(firstKey, column), head, batch},
-            scalarContext())[0];
+            {queryPosition(p, m, r / 2), p.add(firstKey, column), head, batch}, scalarContext())[0];
         if (!fullBlock)
           admitted = p.andI(admitted, p.lessS(p.i32(column), remaining));
         scores.at(m, j, r) = p.select(admitted, scores.at(m, j, r), masked);
@@ -141,7 +139,8 @@ LogicalResult KernelLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFin
   TileValue out = tiles.lookup(op.getO()), lse = tiles.lookup(op.getMax());
   const TileValue sum = tiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor());
-  Value sink = op.getSinkLogit() ? p.fmul(scalars.lookup(op.getSinkLogit()), p.f32(kLog2e)) : Value();
+  Value sink =
+      op.getSinkLogit() ? p.fmul(scalars.lookup(op.getSinkLogit()), p.f32(kLog2e)) : Value();
   Value zero = p.f32(0), one = p.f32(1);
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t h = 0; h < 2; ++h) {

@@ -33,8 +33,8 @@ LogicalResult KernelLowering::lowerForKeys(PtxBuilder &p, tile::ForKeysOp op) {
     PtxBuilder p(b, loc);
     return lowerKeyBlock(p, op, full, block, state);
   };
-  SmallVector<Value> final = buildKeyWalk(p, p.loc, op, item, s.blockK, s.skipBlocks, state,
-                                          scalarContext(), hooks);
+  SmallVector<Value> final =
+      buildKeyWalk(p, p.loc, op, item, s.blockK, s.skipBlocks, state, scalarContext(), hooks);
   p.waitCopies(0);
   ArrayRef<Value> rest = ArrayRef(final).drop_front(kCarriedWords);
   for (auto [init, result] : llvm::zip(op.getInits(), op.getResults())) {
@@ -63,8 +63,8 @@ static void ifThen(PtxBuilder &p, Value condition, function_ref<void(PtxBuilder 
 SmallVector<Value> KernelLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp op, bool full,
                                                  const KeyBlock &block, ValueRange state) {
   Value stage = state[kStage];
-  Value inFlight = p.andI(p.equal(state[kSegment], block.segment),
-                          p.equal(state[kBegin], block.begin));
+  Value inFlight =
+      p.andI(p.equal(state[kSegment], block.segment), p.equal(state[kBegin], block.begin));
   CopyRange range{block.slot, full ? Value() : block.count};
   ifThen(p, p.xorI(inFlight, p.i1(true)), [&](PtxBuilder &p) {
     p.waitCopies(0); // copies in flight to this stage would overtake
@@ -107,11 +107,11 @@ SmallVector<Value> KernelLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp 
 // Copies the keys of the block that the walk will visit next, if it is the next
 // one of this segment: classify is asked about it here, so that keys that no
 // query attends are never loaded. Every path commits one group of copies.
-void KernelLowering::prefetch(PtxBuilder &p, tile::ForKeysOp op, const KeyBlock &block,
-                              Value stage, SmallVectorImpl<Value> &nextState) {
-  Value record = p.add(p.add(word(p, ATTN_W_SEGMENT_BASE),
-                             p.mul(batch, word(p, ATTN_W_SEGMENT_STRIDE))),
-                       p.mul(block.segment, ATTN_SEG_WORDS));
+void KernelLowering::prefetch(PtxBuilder &p, tile::ForKeysOp op, const KeyBlock &block, Value stage,
+                              SmallVectorImpl<Value> &nextState) {
+  Value record =
+      p.add(p.add(word(p, ATTN_W_SEGMENT_BASE), p.mul(batch, word(p, ATTN_W_SEGMENT_STRIDE))),
+            p.mul(block.segment, ATTN_SEG_WORDS));
   Value length = word(p, p.add(record, ATTN_SEG_LENGTH));
   Value begin = p.add(block.begin, s.blockK);
   Value count = p.minS(p.sub(length, begin), p.i32(s.blockK));

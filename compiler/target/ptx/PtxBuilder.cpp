@@ -10,9 +10,13 @@ Value PtxBuilder::f32(double v) {
   return arith::ConstantOp::create(*this, loc, getF32FloatAttr(static_cast<float>(v)));
 }
 
-Value PtxBuilder::f32Bits(uint32_t bits) { return bitcast(i32(static_cast<int32_t>(bits)), getF32Type()); }
+Value PtxBuilder::f32Bits(uint32_t bits) {
+  return bitcast(i32(static_cast<int32_t>(bits)), getF32Type());
+}
 
-Value PtxBuilder::fma(Value a, Value b, Value c) { return math::FmaOp::create(*this, loc, a, b, c); }
+Value PtxBuilder::fma(Value a, Value b, Value c) {
+  return math::FmaOp::create(*this, loc, a, b, c);
+}
 
 Value PtxBuilder::intrinsic(StringRef name, Type type, ValueRange args) {
   return LLVM::CallIntrinsicOp::create(*this, loc, type, getStringAttr(name), args).getResult(0);
@@ -60,10 +64,9 @@ SmallVector<Value> PtxBuilder::ldmatrix(Value shared, bool transposed) {
   Type word = getI32Type();
   auto type = LLVM::LLVMStructType::getLiteral(getContext(), {word, word, word, word});
   auto shape = NVVM::LdStMatrixShapeAttr::get(getContext(), 8, 8);
-  Value loaded = NVVM::LdMatrixOp::create(
-      *this, loc, type, shared, 4,
-      transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row, shape,
-      NVVM::LdStMatrixEltType::B16);
+  Value loaded = NVVM::LdMatrixOp::create(*this, loc, type, shared, 4,
+                                          transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+                                          shape, NVVM::LdStMatrixEltType::B16);
   SmallVector<Value> words;
   for (int i = 0; i < 4; ++i)
     words.push_back(LLVM::ExtractValueOp::create(*this, loc, loaded, i));
@@ -98,6 +101,4 @@ SmallVector<Value> PtxBuilder::mma(MmaKind kind, ValueRange a, ValueRange b, Val
   return values;
 }
 
-Value PtxBuilder::toTf32(Value v) {
-  return intrinsic("llvm.nvvm.f2tf32.rna", getI32Type(), v);
-}
+Value PtxBuilder::toTf32(Value v) { return intrinsic("llvm.nvvm.f2tf32.rna", getI32Type(), v); }

@@ -26,14 +26,15 @@ FailureOr<std::string> emitPtx(ModuleOp module, StringRef arch, bool stopAtLLVM)
 /// What ptxas made of a PTX text.
 struct AssembledKernels {
   std::string cubin;
-  std::string log; ///< its verbose output
+  std::string log;       ///< its verbose output
+  std::string complaint; ///< spilled registers or C75xx (copies or products that
+                         ///< were told to overlap do not); empty if neither
 };
 
 /// The path of ptxas: from PATH, else /usr/local/cuda/bin; none if absent.
 std::optional<std::string> findPtxas();
 
-/// Assembles; fails with a diagnostic at `loc` if ptxas rejects the text, a
-/// kernel spills registers, or ptxas serialised what it was told to overlap.
+/// Assembles; fails with a diagnostic at `loc` if ptxas rejects the text.
 FailureOr<AssembledKernels> assemble(StringRef ptxas, StringRef ptx, StringRef arch, Location loc);
 
 } // namespace mlir::attn

@@ -135,6 +135,10 @@ FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef arch, 
   FailureOr<AssembledKernels> assembled = assemble(*ptxas, *ptx, arch, module.getLoc());
   if (failed(assembled))
     return failure();
+  // Correct, but slower than it should be: the blocks are too large for this mask.
+  if (!assembled->complaint.empty())
+    emitWarning(module.getLoc(), "ptxas reports '")
+        << assembled->complaint << "'; smaller blocks would be faster";
   // The same kernels once more, preferred: nothing is left to the driver's compiler.
   for (size_t i = 0, count = output.kernels.size(); i < count; ++i) {
     ::attn::KernelInfo info = output.kernels[i];

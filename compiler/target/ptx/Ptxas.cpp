@@ -1,4 +1,4 @@
-// Runs ptxas as a subprocess: PTX text in, cubin out, and the gates on its report.
+// Runs ptxas as a subprocess: PTX text in, cubin out, and what its report must not say.
 #include "compiler/target/ptx/PtxPipeline.h"
 
 #include "llvm/Support/FileSystem.h"
@@ -18,7 +18,7 @@ std::optional<std::string> mlir::attn::findPtxas() {
   return std::nullopt;
 }
 
-// The first line of the report that a gate forbids, or an empty string.
+// The first line of the report that speaks of lost speed, or an empty string.
 static StringRef forbiddenLine(StringRef log) {
   // Advisory C75xx: asynchronous work was serialised or waits were added.
   llvm::Regex advisory("\\(C75[0-9][0-9]\\)"), spill("[1-9][0-9]* bytes spill");
@@ -58,8 +58,7 @@ FailureOr<AssembledKernels> mlir::attn::assemble(StringRef ptxas, StringRef ptx,
     result.log = (*log)->getBuffer().str();
   if (code != 0)
     return emitError(loc, "ptxas rejects the generated kernel: ") << message << result.log;
-  if (StringRef line = forbiddenLine(result.log); !line.empty())
-    return emitError(loc, "ptxas reports '") << line << "'; choose smaller blocks";
+  result.complaint = forbiddenLine(result.log).str();
   auto cubin = llvm::MemoryBuffer::getFile(image, /*IsText=*/false, /*RequiresNull=*/false);
   if (!cubin)
     return emitError(loc, "cannot read what ptxas wrote: ") << cubin.getError().message();

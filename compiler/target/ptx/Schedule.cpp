@@ -91,11 +91,12 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
     return kernel.emitOpError("blocks are ")
            << s.blockQ << " x " << s.blockK << "; ptx kernels take multiples of 16 up to 256";
   if (s.vDim % 8 != 0)
-    return kernel.emitOpError("value head dim is ") << s.vDim << "; ptx kernels take multiples of 8";
+    return kernel.emitOpError("value head dim is ")
+           << s.vDim << "; ptx kernels take multiples of 8";
   s.rowTiles = s.blockQ % 128 == 0 ? 2 : 1;
   s.warps = s.blockQ / (16 * s.rowTiles);
 
-  int64_t queryBytes = 0, quantizedBytes = 0, expandedBytes = 0;
+  int64_t rowBytes = 0, queryBytes = 0, quantizedBytes = 0, expandedBytes = 0;
   bool failed = false;
   s.outTiles = llvm::divideCeil(s.vDim, 16) * 2;
   kernel.walk([&](Operation *op) {
@@ -119,13 +120,13 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
       }
       int64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
       if (type.getShape()[1] * bytes % 16 != 0) {
-        load.emitOpError("head dim is ") << type.getShape()[1] << "; ptx kernels with "
-                                         << type.getElementType() << " take multiples of " << 16 / bytes;
+        load.emitOpError("head dim is ")
+            << type.getShape()[1] << "; ptx kernels with " << type.getElementType()
+            << " take multiples of " << 16 / bytes;
         failed = true;
       }
       queryBytes = SharedLayout::get(s.blockQ, type.getShape()[1], bytes).bytes();
-      // Accumulators and value fragments need the registers more at wide heads.
-      s.queriesInRegisters = type.getShape()[1] * bytes <= 256;
+      rowBytes = type.getShape()[1] * bytes;
     } else if (auto quantize = dyn_cast<tile::QuantizeOp>(op)) {
       quantizedBytes = SharedLayout::get(s.blockQ, s.qkDim, 1).bytes() + s.blockQ * 4;
     } else if (auto dequantize = dyn_cast<tile::DequantizeKeysOp>(op)) {
@@ -134,12 +135,13 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
   });
   if (failed)
     return failure();
-  if (quantizedBytes)
-    s.queriesInRegisters = true; // int8 fragments are half the size
+  // Wide heads and two row tiles need the registers for accumulators. int8
+  // fragments are small.
+  s.queriesInRegisters = s.rowTiles == 1 && (rowBytes <= 256 || quantizedBytes);
 
   // Queries that stay in registers leave shared memory before the keys enter.
   s.quantizedOffset = queryBytes;
-  int64_t offset = s.queriesInRegisters ? 0 : queryBytes;
+  int64_t offset = s.queriesInRegisters ? 0 : queryBytes + quantizedBytes;
   for (StagedKeys &keys : s.keys) {
     keys.offset = offset;
     offset = llvm::alignTo(offset + keys.stageBytes * keys.stages(), 128); // for the swizzles
@@ -148,7 +150,8 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
   offset += expandedBytes;
   s.sharedBytes = std::max(offset, queryBytes + quantizedBytes);
   if (s.sharedBytes > sharedLimit)
-    return kernel.emitOpError("needs ") << s.sharedBytes << " bytes of shared memory; the device has "
-                                        << sharedLimit << ": choose smaller blocks";
+    return kernel.emitOpError("needs ")
+           << s.sharedBytes << " bytes of shared memory; the device has " << sharedLimit
+           << ": choose smaller blocks";
   return s;
 }

@@ -14,9 +14,9 @@ namespace mlir::attn {
 ///                           row 2   c2 c3 c0 c1 c6 c7 c4 c5   ...
 struct SharedLayout {
   int64_t rows = 0;
-  int64_t dim = 0;          ///< elements of a row that exist in memory
+  int64_t dim = 0; ///< elements of a row that exist in memory
   int64_t elementBytes = 0;
-  int64_t chunks = 0;       ///< 16-byte chunks of a row, padded to whole k steps
+  int64_t chunks = 0; ///< 16-byte chunks of a row, padded to whole k steps
 
   static SharedLayout get(int64_t rows, int64_t dim, int64_t elementBytes);
   int64_t rowBytes() const { return chunks * 16; }
@@ -31,8 +31,8 @@ struct SharedLayout {
 /// Where the rows of one binding are staged, per key block.
 struct StagedKeys {
   int64_t binding = 0;
-  bool vector = false;  ///< one f32 per key (a scale) instead of a row
-  bool ahead = false;   ///< copied while the block before is computed: two stages
+  bool vector = false; ///< one f32 per key (a scale) instead of a row
+  bool ahead = false;  ///< copied while the block before is computed: two stages
   SharedLayout layout;
   int64_t offset = 0;     ///< of stage 0, bytes
   int64_t stageBytes = 0; ///< distance of the stages

@@ -18,7 +18,8 @@ auto attn::test::compileText(const std::string &text, const std::string &arch,
                              mlir::attn::Stage stage) -> Compiled {
   Compiled compiled;
   MLIRContext context(MLIRContext::Threading::DISABLED);
-  context.loadDialect<mlir::tile::TileDialect, mlir::arith::ArithDialect, mlir::math::MathDialect>();
+  context
+      .loadDialect<mlir::tile::TileDialect, mlir::arith::ArithDialect, mlir::math::MathDialect>();
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
     compiled.diagnostics += diagnostic.str() + "\n";
   });

@@ -29,10 +29,14 @@ int slotsOf(const Call &call) {
 
 float rounded(float value, ElementType type) {
   switch (type) {
-  case ElementType::bf16: return bf16_to_f32(f32_to_bf16(value));
-  case ElementType::f16: return f16_to_f32(f32_to_f16(value));
-  case ElementType::i8: return std::clamp(std::nearbyint(value), -127.f, 127.f);
-  default: return value;
+  case ElementType::bf16:
+    return bf16_to_f32(f32_to_bf16(value));
+  case ElementType::f16:
+    return f16_to_f32(f32_to_f16(value));
+  case ElementType::i8:
+    return std::clamp(std::nearbyint(value), -127.f, 127.f);
+  default:
+    return value;
   }
 }
 
@@ -64,7 +68,8 @@ struct Stored {
   uint32_t words[4] = {};
   int heads, tokens, dim, size;
   size_t at(int b, int h, int t, int d) const {
-    return (words[3] + size_t(b) * words[0] + size_t(h) * words[1] + size_t(t) * words[2] + d) * size;
+    return (words[3] + size_t(b) * words[0] + size_t(h) * words[1] + size_t(t) * words[2] + d) *
+           size;
   }
 };
 
@@ -115,8 +120,9 @@ Tensors makeTensors(const KernelInfo &kernel, const Call &call) {
   for (auto [tensor, dim] : {std::pair{&t.k, kernel.qk_dim}, {&t.v, kernel.v_dim}}) {
     tensor->resize(groups * slots * dim);
     for (size_t i = 0; i < tensor->size(); ++i)
-      (*tensor)[i] = live[i / dim % slots] ? rounded(normal(random) * (kType == ElementType::i8 ? 40 : 1), kType)
-                                           : NAN;
+      (*tensor)[i] = live[i / dim % slots]
+                         ? rounded(normal(random) * (kType == ElementType::i8 ? 40 : 1), kType)
+                         : NAN;
   }
   if (kType == ElementType::i8)
     for (auto *scale : {&t.kScale, &t.vScale}) {
@@ -143,9 +149,10 @@ Attention reference(const KernelInfo &kernel, const Call &call, const Tensors &t
             largest = std::max(largest, std::fabs(static_cast<float>(x)));
           float rowScale = largest / 127;
           for (double &x : row)
-            x = rowScale == 0 ? 0
-                              : std::clamp(std::nearbyint(static_cast<float>(x) / rowScale), -127.f, 127.f) *
-                                    double(rowScale);
+            x = rowScale == 0
+                    ? 0
+                    : std::clamp(std::nearbyint(static_cast<float>(x) / rowScale), -127.f, 127.f) *
+                          double(rowScale);
         }
         size_t group = size_t(b) * call.kvHeads + h / (call.heads / call.kvHeads);
         std::vector<std::pair<double, size_t>> scores;
@@ -195,16 +202,25 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
       buffers.push_back(store(tensors.q, call.batch, call.heads, call.queries, kernel.qk_dim,
                               binding.type, call.misaligned));
       break;
-    case BindingRole::k: buffers.push_back(keys(tensors.k, kernel.qk_dim)); break;
-    case BindingRole::v: buffers.push_back(keys(tensors.v, kernel.v_dim)); break;
-    case BindingRole::k_scale: buffers.push_back(keys(tensors.kScale, 1)); break;
-    case BindingRole::v_scale: buffers.push_back(keys(tensors.vScale, 1)); break;
+    case BindingRole::k:
+      buffers.push_back(keys(tensors.k, kernel.qk_dim));
+      break;
+    case BindingRole::v:
+      buffers.push_back(keys(tensors.v, kernel.v_dim));
+      break;
+    case BindingRole::k_scale:
+      buffers.push_back(keys(tensors.kScale, 1));
+      break;
+    case BindingRole::v_scale:
+      buffers.push_back(keys(tensors.vScale, 1));
+      break;
     case BindingRole::o:
       buffers.push_back(layOut(call.batch, call.heads, call.queries, kernel.v_dim, binding.type,
                                call.misaligned));
       break;
     case BindingRole::lse:
-      buffers.push_back(layOut(call.batch, call.heads, call.queries, 1, binding.type, call.misaligned));
+      buffers.push_back(
+          layOut(call.batch, call.heads, call.queries, 1, binding.type, call.misaligned));
       break;
     default:
       buffers.push_back(store(call.logits, 1, 1, 1, call.logits.size(), binding.type, false));
@@ -222,7 +238,8 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
   words[ATTN_W_KV_HEADS] = call.kvHeads;
   words[ATTN_W_Q_POSITION] = call.queryPosition;
   words[ATTN_W_SEGMENTS] = call.segments.size();
-  words[ATTN_W_SCALE] = std::bit_cast<uint32_t>(static_cast<float>(1 / std::sqrt(double(kernel.qk_dim))));
+  words[ATTN_W_SCALE] =
+      std::bit_cast<uint32_t>(static_cast<float>(1 / std::sqrt(double(kernel.qk_dim))));
   words[ATTN_W_SEGMENT_BASE] = words.size();
   for (const Segment &s : call.segments)
     for (int word : {s.slot, s.length, s.position, 0})
@@ -273,7 +290,8 @@ double outputError(const KernelInfo &kernel, const Attention &got, const Attenti
     difference += d;
     norm += n;
     // The floor keeps rows that are almost zero from counting relative to nothing.
-    worstRow = std::max(worstRow, std::sqrt(d) / (std::sqrt(n) + 1e-2 * std::sqrt(double(dim))) / 4);
+    worstRow =
+        std::max(worstRow, std::sqrt(d) / (std::sqrt(n) + 1e-2 * std::sqrt(double(dim))) / 4);
   }
   return std::max(norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference), worstRow);
 }

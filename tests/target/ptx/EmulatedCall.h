@@ -34,8 +34,8 @@ struct Attention {
 
 /// The tensors of a call, as f32 values that the storage types hold exactly.
 struct Tensors {
-  std::vector<float> q, k, v;           ///< (batch, head, token, dim)
-  std::vector<float> kScale, vScale;    ///< (batch, kv head, slot); empty unless int8
+  std::vector<float> q, k, v;        ///< (batch, head, token, dim)
+  std::vector<float> kScale, vScale; ///< (batch, kv head, slot); empty unless int8
 };
 
 /// Random tensors; slots that no segment names hold NaN (int8: scale NaN).

@@ -83,14 +83,13 @@ std::string KernelText::module() const {
       {"plain", score.empty() ? "" : "plain"},
       {"ks", std::to_string(kScale)},
       {"vs", std::to_string(vScale)},
-      {"classify", classify.empty() ? "%any = arith.constant true\n %all = arith.constant true"
-                                    : classify},
+      {"classify",
+       classify.empty() ? "%any = arith.constant true\n %all = arith.constant true" : classify},
   };
-  values["quantize"] =
-      int8 ? fill("%qi, %qs = tile.quantize %q0 : !tile.tile<{bq}x{dq}xbf16> -> "
-                  "!tile.tile<{bq}x{dq}xi8>, !tile.tile<{bq}xf32>",
-                  values)
-           : "";
+  values["quantize"] = int8 ? fill("%qi, %qs = tile.quantize %q0 : !tile.tile<{bq}x{dq}xbf16> -> "
+                                   "!tile.tile<{bq}x{dq}xi8>, !tile.tile<{bq}xf32>",
+                                   values)
+                            : "";
   values["dot"] = fill(
       int8 ? "%si = tile.dot_qk %qi, %kt : (!tile.tile<{bq}x{dq}xi8>, !tile.tile<{bk}x{dq}xi8>) "
              "-> !tile.tile<{bq}x{bk}xi32>\n"
@@ -100,24 +99,24 @@ std::string KernelText::module() const {
            : "%s0 = tile.dot_qk %q0, %kt : (!tile.tile<{bq}x{dq}x{kt}>, "
              "!tile.tile<{bk}x{dq}x{kt}>) -> !tile.tile<{bq}x{bk}xf32>",
       values);
-  values["values"] = fill(
-      int8 ? "%vs = tile.load_keys %keys, {vs} : !tile.tile<{bk}xf32>\n"
-             "%v = tile.dequantize_keys %v0, %vs : (!tile.tile<{bk}x{dv}xi8>, "
-             "!tile.tile<{bk}xf32>) -> !tile.tile<{bk}x{dv}xf32>\n"
-             "%o2 = tile.dot_pv %p, %v, %o1, %alpha : (!tile.tile<{bq}x{bk}xf32>, "
-             "!tile.tile<{bk}x{dv}xf32>, !tile.tile<{bq}x{dv}xf32>, !tile.tile<{bq}xf32>) -> "
-             "!tile.tile<{bq}x{dv}xf32>"
-           : "%o2 = tile.dot_pv %p, %v0, %o1, %alpha : (!tile.tile<{bq}x{bk}xf32>, "
-             "!tile.tile<{bk}x{dv}x{kt}>, !tile.tile<{bq}x{dv}xf32>, !tile.tile<{bq}xf32>) -> "
-             "!tile.tile<{bq}x{dv}xf32>",
-      values);
+  values["values"] =
+      fill(int8 ? "%vs = tile.load_keys %keys, {vs} : !tile.tile<{bk}xf32>\n"
+                  "%v = tile.dequantize_keys %v0, %vs : (!tile.tile<{bk}x{dv}xi8>, "
+                  "!tile.tile<{bk}xf32>) -> !tile.tile<{bk}x{dv}xf32>\n"
+                  "%o2 = tile.dot_pv %p, %v, %o1, %alpha : (!tile.tile<{bq}x{bk}xf32>, "
+                  "!tile.tile<{bk}x{dv}xf32>, !tile.tile<{bq}x{dv}xf32>, !tile.tile<{bq}xf32>) -> "
+                  "!tile.tile<{bq}x{dv}xf32>"
+                : "%o2 = tile.dot_pv %p, %v0, %o1, %alpha : (!tile.tile<{bq}x{bk}xf32>, "
+                  "!tile.tile<{bk}x{dv}x{kt}>, !tile.tile<{bq}x{dv}xf32>, !tile.tile<{bq}xf32>) -> "
+                  "!tile.tile<{bq}x{dv}xf32>",
+           values);
   std::string scored = score.empty() ? "%s0" : "%s1";
-  values["score"] =
-      score.empty() ? ""
-                    : fill("%s1 = tile.score %s0, %keys : !tile.tile<{bq}x{bk}xf32> {\n"
-                           "^bb0(%s: f32, %q: i32, %k: i32, %head: i32, %batch: i32):\n" +
-                               score + "\n tile.yield %scored : f32\n}",
-                           values);
+  values["score"] = score.empty()
+                        ? ""
+                        : fill("%s1 = tile.score %s0, %keys : !tile.tile<{bq}x{bk}xf32> {\n"
+                               "^bb0(%s: f32, %q: i32, %k: i32, %head: i32, %batch: i32):\n" +
+                                   score + "\n tile.yield %scored : f32\n}",
+                               values);
   std::string maskOps = mask.empty() ? "%admitted = arith.constant true" : mask;
   auto body = [&](bool partial) {
     std::map<std::string, std::string> v = values;

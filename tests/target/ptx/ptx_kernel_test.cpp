@@ -119,7 +119,7 @@ TEST_P(PtxKernel, SinkAndWindowOverSegments) {
   Call call;
   call.queries = 100;
   call.queryPosition = 200;
-  call.slots = 240;                                  // slots between segments hold NaN
+  call.slots = 240; // slots between segments hold NaN
   call.segments = {{0, 20, 0}, {130, 90, 130}, {0, 0, 0}, {24, 80, 220}}; // a rotated ring
   call.mask = sinkWindow;
   expectCorrect(kernel, call);
@@ -145,8 +145,8 @@ INSTANTIATE_TEST_SUITE_P(Types, PtxKernel,
                          });
 
 TEST(PtxKernelShapes, HeadDimsThatArePadded) {
-  for (Variant v : {Variant{"bf16", 64, 32, 40}, Variant{"bf16", 32, 64, 96}, Variant{"f32", 32, 16, 20},
-                    Variant{"int8", 64, 32, 80}}) {
+  for (Variant v : {Variant{"bf16", 64, 32, 40}, Variant{"bf16", 32, 64, 96},
+                    Variant{"f32", 32, 16, 20}, Variant{"int8", 64, 32, 80}}) {
     SCOPED_TRACE(std::string(v.type) + " " + std::to_string(v.dim));
     KernelText text;
     text.type = v.type;
