@@ -53,4 +53,22 @@ inline Result<BundleWriter> reference_bundle(const std::string &shared_object) {
   return writer;
 }
 
+// The same kernels as "PTX" for the stand-in driver.
+inline BundleWriter stand_in_bundle() {
+  BundleWriter writer;
+  const std::string ptx = ".version 8.0\n";
+  uint32_t image = writer.add_image(TargetKind::ptx, std::as_bytes(std::span(ptx)));
+  for (const char *name : {"dense", "causal"}) {
+    KernelInfo kernel = reference_kernel_info(name, name);
+    kernel.symbol = concat("reference_", name);
+    kernel.target = TargetKind::ptx;
+    kernel.arch = "sm_80";
+    kernel.compute_capability = 80;
+    kernel.spec = writer.add_spec("none.attn", "");
+    kernel.image = image;
+    writer.add_kernel(kernel);
+  }
+  return writer;
+}
+
 } // namespace attn
