@@ -1,0 +1,27 @@
+// RUN: attn-opt %s --ptx-expand-math | FileCheck %s
+
+// Angles are brought into one turn by three constants before the polynomial.
+// CHECK-LABEL: func.func @sin_of_position
+// CHECK: %[[TURNS:.*]] = math.roundeven
+// CHECK: %[[MINUS:.*]] = arith.negf %[[TURNS]]
+// CHECK: math.fma %[[MINUS]], {{.*}}, %arg0
+// CHECK: math.fma %[[MINUS]]
+// CHECK: math.fma %[[MINUS]]
+// CHECK-NOT: math.sin
+func.func @sin_of_position(%x: f32) -> f32 {
+  %y = math.sin %x : f32
+  return %y : f32
+}
+
+// CHECK-LABEL: func.func @nothing_is_left_to_call
+// CHECK-NOT: math.{{(tanh|exp|exp2|log|log2|cos)}} %
+// CHECK: return
+func.func @nothing_is_left_to_call(%x: f32) -> (f32, f32, f32, f32, f32, f32) {
+  %a = math.tanh %x : f32
+  %b = math.exp %x : f32
+  %c = math.exp2 %x : f32
+  %d = math.log %x : f32
+  %e = math.log2 %x : f32
+  %f = math.cos %x : f32
+  return %a, %b, %c, %d, %e, %f : f32, f32, f32, f32, f32, f32
+}
