@@ -75,6 +75,7 @@ using AttentionMaker = std::function<Result<std::unique_ptr<OpKernel>>(const Mak
 struct MakeContext : NodeView {
   std::vector<Tensor> inputs; // data null where absent
   std::vector<Tensor> outputs;
+  bool bf16 = false;                         // constant weights may be rounded to bf16
   const AttentionMaker *attention = nullptr; // makes Attention nodes; null: the reference
 };
 

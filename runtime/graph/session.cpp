@@ -66,6 +66,7 @@ Status Session::prepare(const SessionOptions &options) {
     step.node = static_cast<int>(n);
     if (!(def->flags & kView)) {
       MakeContext context{{graph_, node}, {}, {}};
+      context.bf16 = options.bf16;
       context.attention = options.attention ? &options.attention : nullptr;
       for (int in : node.inputs) {
         Tensor t = in == kAbsent ? Tensor() : tensors_[in];

@@ -12,6 +12,7 @@ namespace attn::graph {
 struct SessionOptions {
   PlanOptions plan;
   bool fuse = true;
+  bool bf16 = false; // products with constant weights in bf16, where the machine is faster so
   AttentionMaker attention; // makes Attention nodes; empty: the reference
 };
 

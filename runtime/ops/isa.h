@@ -66,6 +66,9 @@ struct Isa {
   const char *name;
   int mr, nr; // largest tile of gemm
   void (*gemm)(const GemmTile &tile, int rows);
+  // What follows the sums of `rows` rows by nr columns: bias (if `add_bias`),
+  // activation, gate, residual, store.
+  void (*finish)(float *sums, int rows, const GemmTile &tile, bool add_bias);
   void (*unary[static_cast<int>(Unary::count)])(const float *x, float *y, int64_t n);
   void (*binary[static_cast<int>(Binary::count)])(const float *a, const float *b, float *y,
                                                   int64_t n);

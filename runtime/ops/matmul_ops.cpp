@@ -2,6 +2,7 @@
 // at run time.
 #include "runtime/ops/matmul.h"
 
+#include "runtime/ops/amx.h"
 #include "runtime/ops/ops.h"
 
 namespace attn::ops {
@@ -103,11 +104,17 @@ static Activation activation_of(const std::string &name) {
   return Activation::none;
 }
 
+// Fewer rows are bound by memory and by rounding, not by arithmetic.
+static constexpr int64_t kFewestBf16Rows = 8;
+
 static Status pack_input(const MakeContext &c, size_t b, size_t bias, PackedWeight &out) {
   const Tensor &t = c.inputs[b];
   const float *add = bias < c.inputs.size() ? c.inputs[bias].as<float>() : nullptr;
   if (!pack_weight(t.as<float>(), t.strides[0], t.strides[1], t.shape[0], t.shape[1], 1.0f, add,
                    add && c.inputs[bias].elements() == 1 ? 0 : 1, 1.0f, out))
+    return no_memory();
+  int64_t rows = out.n ? c.outputs[0].elements() / c.outputs[0].shape.back() : 0;
+  if (c.bf16 && amx_available() && rows >= kFewestBf16Rows && !convert_weight(rows, out))
     return no_memory();
   return {};
 }

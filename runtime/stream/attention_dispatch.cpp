@@ -2,10 +2,13 @@
 // tensors are wrapped where they are; other devices get copies.
 #include "runtime/stream/attention_dispatch.h"
 
+#include "runtime/base/aligned_memory.h"
+#include "runtime/base/thread_pool.h"
 #include "runtime/call/select_kernel.h"
 #include "runtime/ops/attention.h"
+#include <algorithm>
 #include <chrono>
-#include <cstdlib>
+#include <cmath>
 
 namespace attn::stream {
 
@@ -50,6 +53,29 @@ private:
   std::vector<Entry> entries_;
 };
 
+// An int8 copy of keys or values: per (token, head) the largest magnitude becomes
+// 127, rounding to nearest even.
+struct Int8Rows {
+  AlignedMemory values, scales;
+  bool allocate(int64_t heads, int64_t tokens, int64_t dim) {
+    values = AlignedMemory(static_cast<size_t>(heads * tokens * dim));
+    scales = AlignedMemory(static_cast<size_t>(heads * tokens) * sizeof(float));
+    return values.data() && scales.data();
+  }
+  void quantise(const float *row, int64_t dim, int64_t index) {
+    int8_t *out = static_cast<int8_t *>(values.data()) + index * dim;
+    float largest = 0;
+    for (int64_t i = 0; i < dim; ++i)
+      largest = std::max(largest, std::abs(row[i]));
+    float scale = largest / 127.0f;
+    static_cast<float *>(scales.data())[index] = scale;
+    // Adding and taking away 1.5 * 2^23 rounds to an integer.
+    float divisor = scale > 0 ? scale : 1.0f;
+    for (int64_t i = 0; i < dim; ++i)
+      out[i] = static_cast<int8_t>((row[i] / divisor + 12582912.0f) - 12582912.0f);
+  }
+};
+
 // One Attention node on a compiled kernel.
 class BoundAttention final : public graph::OpKernel {
 public:
@@ -57,6 +83,19 @@ public:
                  std::string label)
       : owner_(owner), kernel_(std::move(kernel)), s_(s), buffers_(owner.device_),
         label_(std::move(label)) {}
+
+  // Keys or values that the kernel takes as int8 need copies.
+  Status prepare() {
+    for (const BindingInfo &binding : kernel_->info().bindings) {
+      bool key = binding.role == BindingRole::k, value = binding.role == BindingRole::v;
+      if ((!key && !value) || binding.type != ElementType::i8)
+        continue;
+      Int8Rows &rows = int8_[key ? 0 : 1];
+      if (s_.batch != 1 || !rows.allocate(s_.kv_heads, s_.new_len, key ? s_.qk_dim : s_.v_dim))
+        return Status::environment("no memory for an int8 cache");
+    }
+    return {};
+  }
 
   Status run(const RunArgs &args) override {
     auto start = std::chrono::steady_clock::now();
@@ -92,10 +131,14 @@ private:
     AttentionArgs call;
     size_t bytes = 0, o_bytes = 0;
     ATTN_RETURN_IF_ERROR(view(*args.in[0], s_.heads, s_.q_len, s_.qk_dim, true, call.q, bytes));
-    ATTN_RETURN_IF_ERROR(
-        view(*args.in[1], s_.kv_heads, s_.new_len, s_.qk_dim, true, call.k, bytes));
-    ATTN_RETURN_IF_ERROR(view(*args.in[2], s_.kv_heads, s_.new_len, s_.v_dim, true, call.v, bytes));
+    ATTN_RETURN_IF_ERROR(view(*args.in[1], s_.kv_heads, s_.new_len, s_.qk_dim,
+                              !int8_[0].values.data(), call.k, bytes));
+    ATTN_RETURN_IF_ERROR(view(*args.in[2], s_.kv_heads, s_.new_len, s_.v_dim,
+                              !int8_[1].values.data(), call.v, bytes));
     ATTN_RETURN_IF_ERROR(view(*args.out[0], s_.heads, s_.q_len, s_.v_dim, false, call.o, o_bytes));
+    for (int which = 0; which < 2; ++which)
+      if (int8_[which].values.data())
+        ATTN_RETURN_IF_ERROR(give_int8(args, which, call));
     if (s_.has_lengths)
       call.segments = owner_.view_.segments;
     call.q_position = owner_.view_.q_position;
@@ -106,6 +149,35 @@ private:
     ATTN_RETURN_IF_ERROR(device.synchronise());
     if (device.info().target != TargetKind::cpu)
       ATTN_RETURN_IF_ERROR(device.download(*call.o.buffer, 0, args.out[0]->data, o_bytes));
+    return {};
+  }
+
+  // Quantises the rows that the call sees and hands them over instead.
+  Status give_int8(const RunArgs &args, int which, AttentionArgs &call) {
+    const Tensor &from = *args.in[which + 1];
+    const int64_t dim = which ? s_.v_dim : s_.qk_dim, tokens = s_.new_len;
+    HeadStrides strides = ops::head_strides(from, s_.kv_heads);
+    Int8Rows &rows = int8_[which];
+    args.pool.parallel_for(
+        static_cast<uint32_t>(s_.kv_heads * tokens), 64,
+        [&](uint32_t begin, uint32_t end, uint32_t) {
+          for (int64_t r = begin; r < end; ++r) {
+            int64_t head = r / tokens, token = r % tokens;
+            bool seen = !s_.has_lengths;
+            for (const Segment &g : owner_.view_.segments)
+              seen |= token >= g.first_slot && token < g.first_slot + g.length;
+            if (seen)
+              rows.quantise(from.as<float>() + head * strides.head + token * strides.token, dim, r);
+          }
+        });
+    ATTN_ASSIGN_OR_RETURN(Buffer * values,
+                          buffers_.get(rows.values.data(), rows.values.size(), true));
+    ATTN_ASSIGN_OR_RETURN(Buffer * scales,
+                          buffers_.get(rows.scales.data(), rows.scales.size(), true));
+    (which ? call.v : call.k) =
+        contiguous_view(*values, ElementType::i8, 1, s_.kv_heads, tokens, dim);
+    (which ? call.v_scale : call.k_scale) =
+        contiguous_view(*scales, ElementType::f32, 1, s_.kv_heads, tokens, 1);
     return {};
   }
 
@@ -129,15 +201,17 @@ private:
   AttentionShape s_;
   TensorBuffers buffers_;
   std::unique_ptr<Buffer> lse_;
+  Int8Rows int8_[2]; // keys, values; empty where the kernel takes f32
   AttentionCall call_;
   std::string label_;
 };
 
 AttentionDispatch::AttentionDispatch(const Description &description, const Bundle *bundle,
                                      Device &device, bool allow_reference, const CacheView &view,
-                                     std::string variant)
+                                     std::string variant, bool kv_int8)
     : description_(description), bundle_(bundle), device_(device),
-      allow_reference_(allow_reference), view_(view), variant_(std::move(variant)) {}
+      allow_reference_(allow_reference), view_(view), variant_(std::move(variant)),
+      kv_int8_(kv_int8) {}
 
 graph::AttentionMaker AttentionDispatch::maker() {
   return [this](const MakeContext &c) { return make(c); };
@@ -164,6 +238,10 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
       break;
     }
   if (!bundle_) {
+    if (kv_int8_)
+      return Status::usage("an int8 cache needs compiled kernels, and no bundle was given: make "
+                           "one with `",
+                           compile_command(description_, device_), "` and name it after the model");
     if (allow_reference_)
       return ops::make_reference_attention(c);
     return Status::invalid_input(
@@ -184,13 +262,16 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
   auto narrow = [](int64_t v) { return static_cast<uint32_t>(v); };
   KernelQuery query;
   query.name = bound->spec;
-  query.variant = variant_;
+  const std::string variant = s.has_lengths && kv_int8_ ? "int8" : variant_;
+  query.variant = variant;
   query.qk_dim = narrow(s.qk_dim);
   query.v_dim = narrow(s.v_dim);
   query.heads = narrow(s.heads);
   query.kv_heads = narrow(s.kv_heads);
-  for (BindingRole role : {BindingRole::q, BindingRole::k, BindingRole::v, BindingRole::o})
-    query.types.emplace_back(role, ElementType::f32);
+  query.types = {{BindingRole::q, ElementType::f32}, {BindingRole::o, ElementType::f32}};
+  if (query.variant != "int8")
+    for (BindingRole role : {BindingRole::k, BindingRole::v})
+      query.types.emplace_back(role, ElementType::f32);
   auto kernel = load_kernel(*bundle_, device_, query);
   if (!kernel.ok())
     return Status(kernel.status().code(),
@@ -199,8 +280,10 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
   const KernelInfo &info = (*kernel)->info();
   stats_.chosen.push_back(concat(c.node.name, ": ", info.name, " ", info.variant, " ",
                                  target_name(info.target), " ", info.arch));
-  return std::unique_ptr<graph::OpKernel>(
-      std::make_unique<BoundAttention>(*this, std::move(*kernel), s, c.node.label()));
+  auto bound_kernel =
+      std::make_unique<BoundAttention>(*this, std::move(*kernel), s, c.node.label());
+  ATTN_RETURN_IF_ERROR(bound_kernel->prepare());
+  return std::unique_ptr<graph::OpKernel>(std::move(bound_kernel));
 }
 
 } // namespace attn::stream

@@ -30,7 +30,8 @@ public:
   // `bundle` may be null: nodes then fall back to the reference if that was asked
   // for, else they are errors that name the command which makes a bundle.
   AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
-                    bool allow_reference, const CacheView &view, std::string variant = {});
+                    bool allow_reference, const CacheView &view, std::string variant = {},
+                    bool kv_int8 = false);
 
   // The maker that a graph session calls for every Attention node. The dispatch
   // must outlive the session.
@@ -47,6 +48,7 @@ private:
   bool allow_reference_;
   const CacheView &view_;
   std::string variant_;
+  bool kv_int8_;
   DispatchStats stats_;
 };
 

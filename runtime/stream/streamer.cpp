@@ -4,6 +4,7 @@
 
 #include "runtime/graph/build.h"
 #include "runtime/onnx/load_model.h"
+#include "runtime/ops/amx.h"
 #include "runtime/stream/noise.h"
 #include <algorithm>
 #include <chrono>
@@ -61,10 +62,14 @@ Status Streamer::open(const StreamerOptions &options) {
   auto built = graph::build_graph(model);
   if (!built.ok())
     return built.status().at(options.model_path);
-  dispatch_ =
-      std::make_unique<AttentionDispatch>(description_, bundle_ ? &*bundle_ : nullptr, *device_,
-                                          options.allow_reference, view_, options.variant);
+  dispatch_ = std::make_unique<AttentionDispatch>(description_, bundle_ ? &*bundle_ : nullptr,
+                                                  *device_, options.allow_reference, view_,
+                                                  options.variant, options.kv_int8);
+  if (options.bf16 && !ops::amx_available())
+    return Status::environment("bf16 products need a processor with AMX and a system that allows "
+                               "it, which this machine lacks: use f32");
   graph::SessionOptions session_options;
+  session_options.bf16 = options.bf16;
   session_options.attention = dispatch_->maker();
   auto session = graph::Session::create(std::move(*built), *pool, session_options);
   if (!session.ok())

@@ -28,7 +28,9 @@ struct StreamerOptions {
   uint64_t seed = 0;
   Recache recache = Recache::full;
   bool use_sink = true;
+  bool bf16 = false;            // weights of matrix products in bf16
   bool allow_reference = false; // attention without a compiled kernel
+  bool kv_int8 = false;         // cached keys and values as int8 (kernel variant "int8")
   std::string variant;          // of attention kernels; "": the best that fits
 };
 

@@ -1,4 +1,5 @@
 // What the graph builder infers, folds and refuses.
+#include "runtime/graph/fuse.h"
 #include "tests/graph/graph_fixture.h"
 
 using namespace attn;
@@ -81,4 +82,40 @@ TEST(BuildGraph, ReportsAnIndexOutsideTheTable) {
   Status status = r.session().run();
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.to_string(), "node 'words' (Gather): index 3 is outside 0..2");
+}
+
+// Hostile files: whatever a changed byte makes of a model, building it must return.
+TEST(BuildGraph, SurvivesChangedBytes) {
+  OnnxBuilder b;
+  b.input("x", kF32, {1, 4, 6}).input("n", kI64, {1});
+  b.constant<float>("w", {6, 6}, std::vector<float>(36, 0.5f))
+      .constant<float>("g", {6}, std::vector<float>(6, 1));
+  b.constant<int64_t>("split", {4}, {1, 4, 2, 3}).constant<int64_t>("s", {1}, {0});
+  b.constant<int64_t>("e", {1}, {3}).constant<int64_t>("a", {1}, {1});
+  b.node("LayerNormalization", {"x", "g"}, {"y"}, {attr("axis", -1)})
+      .node("MatMul", {"y", "w"}, {"z"});
+  b.node("Reshape", {"z", "split"}, {"h"})
+      .node("Transpose", {"h"}, {"t"}, {attr("perm", Dims{0, 2, 1, 3})});
+  b.node("Attention", {"t", "t", "t", "", "", "", "n"}, {"o"}, {attr("is_causal", 1)});
+  b.node("Slice", {"o", "s", "e", "a"}, {"p"}).node("Concat", {"p", "o"}, {"q"}, {attr("axis", 1)});
+  b.node("Softmax", {"q"}, {"r"}).node("ReduceMean", {"r", "a"}, {"out"}).output("out");
+  const std::string text = b.model();
+  std::mt19937 engine(9);
+  int accepted = 0;
+  for (int i = 0; i < 4000; ++i) {
+    std::string broken = text;
+    for (int k = engine() % 3; k >= 0; --k)
+      broken[engine() % broken.size()] = static_cast<char>(engine());
+    auto model =
+        onnx::parse_model({reinterpret_cast<const uint8_t *>(broken.data()), broken.size()}, "");
+    if (!model.ok())
+      continue;
+    auto graph = graph::build_graph(*model);
+    if (!graph.ok())
+      continue;
+    graph::fuse_graph(*graph);
+    if (graph::plan_graph(*graph).ok())
+      ++accepted;
+  }
+  EXPECT_GT(accepted, 100); // weights and names may change freely
 }

@@ -1,5 +1,8 @@
 // Operators against their definitions written as plain loops.
+#include "runtime/base/half.h"
+#include "runtime/ops/amx.h"
 #include "runtime/ops/isa.h"
+#include "runtime/ops/matmul.h"
 #include "tests/graph/graph_fixture.h"
 #include <cmath>
 
@@ -157,6 +160,35 @@ TEST(Ops, GemmTransposesScalesAndAddsBias) {
         }
       expect_near(r.run().get("y"), want, 1e-5f);
     }
+}
+
+TEST(Ops, Bf16ProductsRoundOnlyTheirOperands) {
+  if (!ops::amx_available() || ops::isa().nr != ops::kAmxColumns)
+    GTEST_SKIP() << "this processor has no AMX, or it may not be used";
+  for (int rows : {8, 17, 36, 50, 97})
+    for (int k : {32, 45})
+      for (int n : {32, 70}) {
+        Floats a = random_floats(static_cast<size_t>(rows * k), 1);
+        Floats b = random_floats(static_cast<size_t>(k * n), 2), bias = random_floats(n, 3);
+        ops::PackedWeight w;
+        ASSERT_TRUE(ops::pack_weight(b.data(), n, 1, k, n, 1, bias.data(), 1, 1, w));
+        ASSERT_TRUE(ops::convert_weight(rows, w));
+        Floats c(static_cast<size_t>(rows * n));
+        ops::Product p;
+        p.weight = &w;
+        p.c = c.data();
+        ThreadPool pool(2);
+        ops::run_products(pool, a.data(), rows, &p, 1);
+        auto rounded = [](float v) { return bf16_to_f32(f32_to_bf16(v)); };
+        for (int i = 0; i < rows; ++i)
+          for (int j = 0; j < n; ++j) {
+            double want = bias[j];
+            for (int e = 0; e < k; ++e)
+              want += double(rounded(a[i * k + e])) * rounded(b[e * n + j]);
+            ASSERT_NEAR(c[i * n + j], want, 2e-5)
+                << rows << " " << k << " " << n << " " << i << " " << j;
+          }
+      }
 }
 
 TEST(Ops, NormsMatchTheirDefinition) {

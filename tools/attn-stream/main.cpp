@@ -24,7 +24,7 @@ extern "C" void on_interrupt(int signal_number) {
 
 struct Options {
   stream::StreamerOptions stream;
-  std::string prompt, out, stats, dump, recache = "full";
+  std::string prompt, out, stats, dump, recache = "full", precision = "f32", kv = "f32";
   std::vector<std::string> switches;
   uint64_t frames = 240;
   int64_t scale = 0;
@@ -198,6 +198,14 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"full", "stale", "flush"}))
       ->capture_default_str();
   app.add_flag("--no-sink", options.no_sink, "keep no first frames beyond the window");
+  app.add_option("--precision", options.precision,
+                 "of matrix products with weights: f32, or bf16 (processors with AMX)")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--kv", options.kv,
+                 "keys and values of the cache as the kernels see them: f32 or int8")
+      ->check(CLI::IsMember({"f32", "int8"}))
+      ->capture_default_str();
   app.add_option("--variant", options.stream.variant, "force a kernel variant, such as f32");
   app.add_option("--description", options.stream.description_path, "another stream.toml");
   app.add_flag("--reference-attention", options.stream.allow_reference,
@@ -211,6 +219,8 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  options.stream.bf16 = options.precision == "bf16";
+  options.stream.kv_int8 = options.kv == "int8";
   options.stream.use_sink = !options.no_sink;
   options.stream.recache = options.recache == "stale"   ? stream::Recache::stale
                            : options.recache == "flush" ? stream::Recache::flush
