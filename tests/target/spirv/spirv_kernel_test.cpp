@@ -280,7 +280,7 @@ TEST(SpirvKernel, CompilesWithinBudget) {
   c.kernel.qk_dim = c.kernel.v_dim = 128;
   c.kernel.block_q = 64, c.kernel.block_k = 64;
   compile(c.kernel.str()); // the first compilation registers dialects
-  EXPECT_LE(compile(c.kernel.str()).milliseconds, 250);
+  EXPECT_LE(compile(c.kernel.str()).cpu_milliseconds, 250);
 }
 
 TEST(SpirvKernel, RecordsWhatTheLauncherNeeds) {
@@ -293,8 +293,8 @@ TEST(SpirvKernel, RecordsWhatTheLauncherNeeds) {
   EXPECT_EQ(kernel.info.arch, "t0");
   EXPECT_EQ(kernel.info.features, 0u);
   EXPECT_EQ(kernel.info.block_q, 32u);
-  EXPECT_GT(kernel.info.workgroup[0], 1u);
-  EXPECT_EQ(32 % kernel.info.workgroup[0], 0u);
+  EXPECT_GE(kernel.info.workgroup[0], 8u);
+  EXPECT_LE(kernel.info.workgroup[0], 128u); // what every device has
 }
 
 } // namespace
