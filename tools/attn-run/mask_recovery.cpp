@@ -10,7 +10,7 @@ namespace {
 
 struct KeyAt {
   int64_t slot;
-  int32_t position;
+  int32_t position; // -1: the slot is in no segment, hence never attended
   uint32_t segment;
   int32_t index; // within the segment
 };
@@ -47,10 +47,16 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
   int64_t dim = info.v_dim, slots = problem.shape.slots, rows = problem.shape.rows;
   int64_t heads = problem.shape.heads, batches = problem.shape.batch;
   std::vector<KeyAt> keys;
+  std::vector<bool> used(static_cast<size_t>(slots));
   for (size_t s = 0; s < problem.args.segments.size(); ++s)
-    for (int32_t i = 0; i < problem.args.segments[s].length; ++i)
+    for (int32_t i = 0; i < problem.args.segments[s].length; ++i) {
       keys.push_back({problem.args.segments[s].first_slot + i,
                       problem.args.segments[s].first_position + i, static_cast<uint32_t>(s), i});
+      used[static_cast<size_t>(keys.back().slot)] = true;
+    }
+  for (int64_t slot = 0; slot < slots; ++slot)
+    if (!used[static_cast<size_t>(slot)])
+      keys.push_back({slot, -1, UINT32_MAX, 0});
 
   MaskReport report;
   for (int64_t first = 0; first < slots; first += dim) {
@@ -75,9 +81,11 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
               continue;
             size_t at = static_cast<size_t>(((b * heads + h) * rows + r) * dim + key.slot - first);
             float weight = got.o.values[at];
-            bool want = oracle::maskAt(
-                spec, problem.call.bindings, static_cast<int32_t>(b), static_cast<int32_t>(h),
-                problem.args.q_position + static_cast<int32_t>(r), key.position);
+            bool want =
+                key.position >= 0 &&
+                oracle::maskAt(spec, problem.call.bindings, static_cast<int32_t>(b),
+                               static_cast<int32_t>(h),
+                               problem.args.q_position + static_cast<int32_t>(r), key.position);
             ++report.pairs;
             report.admitted += want;
             if (want && !weights.o.empty() && std::abs(weights.o[at]) < 1e-30) {
@@ -93,12 +101,16 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
             ATTN_ASSIGN_OR_RETURN(HostCall call, HostCall::create(device, kernel, probe.args));
             report.first_wrong = concat(
                 "batch ", b, ", head ", h, ", q ", r, " (position ", problem.args.q_position + r,
-                "), k slot ", key.slot, " (position ", key.position, "): the kernel ",
+                "), k slot ", key.slot, key.position < 0 ? " (in no segment" : " (position ",
+                key.position < 0 ? "" : std::to_string(key.position), "): the kernel ",
                 attends ? "attends" : "does not attend", ", the spec says ",
-                want ? "it does" : "it does not", "; q tile ", q_tile, ", k tile ",
-                key.index / static_cast<int32_t>(info.block_k), " of segment ", key.segment,
-                tile_class(kernel, call.words(), static_cast<uint32_t>(b), static_cast<uint32_t>(h),
-                           q_tile, key));
+                want ? "it does" : "it does not", "; q tile ", q_tile);
+            if (key.position >= 0)
+              report.first_wrong +=
+                  concat(", k tile ", key.index / static_cast<int32_t>(info.block_k),
+                         " of segment ", key.segment,
+                         tile_class(kernel, call.words(), static_cast<uint32_t>(b),
+                                    static_cast<uint32_t>(h), q_tile, key));
           }
   }
   return report;

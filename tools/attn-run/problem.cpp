@@ -178,8 +178,8 @@ private:
 
     // Runs at coordinate borders before, at and after the query, in disjoint
     // positions; the first is the start of the stream.
-    std::vector<std::pair<int64_t, int64_t>> taken; // [begin, end)
-    int64_t left = shape_.slots, slot = 0;
+    std::vector<std::pair<int64_t, int64_t>> taken;                       // [begin, end)
+    int64_t left = shape_.slots - uniform(0, shape_.slots / 8), slot = 0; // the rest: unwritten
     for (uint32_t i = 0; i < shape_.segments; ++i) {
       int64_t length =
           i + 1 == shape_.segments ? left : uniform(0, 2 * left / (shape_.segments - i));

@@ -5,6 +5,7 @@
 #include "tools/attn-run/compare.h"
 #include "tools/attn-run/json.h"
 #include "tools/attn-run/mask_recovery.h"
+#include "tools/attn-run/poison.h"
 
 #include <cstdio>
 
@@ -41,6 +42,7 @@ double exact_bound(const KernelInfo &kernel) {
 Result<Case> verify_case(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
                          const Shape &shape, std::mt19937_64 &random) {
   VerifyProblem problem = make_problem(spec, kernel.info(), shape, random);
+  poison_excluded(spec, kernel.info(), problem);
   Case result;
   result.description = problem.description;
   ATTN_ASSIGN_OR_RETURN(HostResult got, run_on_device(device, kernel, problem.args));
