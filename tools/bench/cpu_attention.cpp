@@ -146,9 +146,9 @@ int measure(const Options &o) {
   std::vector<float> scales(size_t(o.heads) * o.kv, 1.0f / 40), lse(size_t(o.heads) * o.q);
   char *out = allocate(size_t(o.heads) * o.q * o.dim * 4);
   std::vector<void *> buffers = {q, k, v, out};
+  buffers.push_back(lse.data());
   if (int8)
     buffers.insert(buffers.end(), {scales.data(), scales.data()});
-  buffers.push_back(lse.data());
 
   uint32_t bindings = kernel->info.bindings.size();
   std::vector<uint32_t> words(ATTN_W_BINDINGS + ATTN_BINDING_WORDS * bindings, 0);

@@ -2,6 +2,7 @@
 // shapes, layouts, masks, scores, element types, ranges, and what must not happen.
 #include "tests/target/cpu/cpu_case.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -91,6 +92,9 @@ protected:
     expect_within(c, *compile(c), bound);
   }
 };
+
+// Element types, on the architectures that differ in them alone too.
+class CpuTypesTest : public CpuKernelTest {};
 
 TEST_P(CpuKernelTest, OddLengths) {
   CpuCase c = make();
@@ -310,7 +314,7 @@ TEST_P(CpuKernelTest, RecoversMasks) {
   EXPECT_EQ(mask_mismatches(c, *compile(c)), 0);
 }
 
-TEST_P(CpuKernelTest, Bf16) {
+TEST_P(CpuTypesTest, Bf16) {
   for (int dim : {64, 128, 41}) {
     CpuCase c = causal();
     c.kernel.type = "bf16";
@@ -327,7 +331,7 @@ TEST_P(CpuKernelTest, Bf16) {
   }
 }
 
-TEST_P(CpuKernelTest, F16) {
+TEST_P(CpuTypesTest, F16) {
   CpuCase c = causal();
   c.kernel.type = "f16";
   c.q_len = 70;
@@ -336,7 +340,7 @@ TEST_P(CpuKernelTest, F16) {
 }
 
 // Against what int8 can say: a query's rounding may fall either way of a tie.
-TEST_P(CpuKernelTest, Int8) {
+TEST_P(CpuTypesTest, Int8) {
   for (int dim : {64, 128, 36, 41}) {
     CpuCase c = causal();
     c.kernel.int8 = true;
@@ -427,13 +431,16 @@ TEST_P(CpuKernelTest, RecordsWhatTheLauncherNeeds) {
   EXPECT_GT(kernel->info.arena_bytes, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Arch, CpuKernelTest,
+std::string arch_name(const testing::TestParamInfo<const char *> &info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Arch, CpuKernelTest, testing::Values("avx2", "avx512"), arch_name);
+INSTANTIATE_TEST_SUITE_P(Arch, CpuTypesTest,
                          testing::Values("avx2", "avx512", "avx512-bf16", "avx512-vnni"),
-                         [](const auto &info) {
-                           std::string name = info.param;
-                           name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
-                           return name;
-                         });
+                         arch_name);
 
 // The other machine's code is made here but not run.
 TEST(CpuTarget, NeonMakesAnAarch64SharedObject) {
@@ -451,15 +458,14 @@ TEST(CpuTarget, NeonMakesAnAarch64SharedObject) {
   }
 }
 
-// math.erfc has no polynomial for this use; it must not become a call.
+// A float remainder is a call to fmodf in LLVM; the image must not ask for one.
 TEST(CpuTarget, RefusesUndefinedSymbols) {
   KernelText text;
   text.block_q = 48;
-  text.score = "%n = math.cbrt %s : f32\n%result = math.acosh %n : f32\n";
+  text.score = "%c = arith.constant 3.0 : f32\n%result = arith.remf %s, %c : f32\n";
   auto kernel = compile_cpu(text.str(), "avx2");
-  if (kernel->entry)
-    GTEST_SKIP() << "this LLVM has polynomials for every function tried";
-  EXPECT_NE(kernel->error.find("undefined symbol"), std::string::npos) << kernel->error;
+  EXPECT_EQ(kernel->entry, nullptr);
+  EXPECT_NE(kernel->error.find("undefined symbol: fmodf"), std::string::npos) << kernel->error;
 }
 
 TEST(CpuTarget, RejectsBlocksThatDoNotFit) {
@@ -471,7 +477,8 @@ TEST(CpuTarget, RejectsBlocksThatDoNotFit) {
             std::string::npos);
 }
 
-// Clang's and lld's work included; the first compilation also loads dialects.
+// LLVM's and lld's work included; the first compilation also loads dialects. The
+// goal is 300 ms; the bound leaves room for a busy machine.
 TEST(CpuTarget, CompilesWithinBudget) {
   KernelText text;
   text.classify = kSinkWindowClassify;
@@ -480,7 +487,7 @@ TEST(CpuTarget, CompilesWithinBudget) {
   text.block_q = 192, text.block_k = 96;
   for (const char *arch : {"avx512", "avx2"}) {
     compile_cpu(text.str(), arch, false);
-    EXPECT_LE(compile_cpu(text.str(), arch, false)->milliseconds, 400) << arch;
+    EXPECT_LE(compile_cpu(text.str(), arch, false)->milliseconds, 600) << arch;
   }
 }
 
