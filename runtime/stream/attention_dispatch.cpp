@@ -208,24 +208,26 @@ private:
 
 AttentionDispatch::AttentionDispatch(const Description &description, const Bundle *bundle,
                                      Device &device, bool allow_reference, const CacheView &view,
-                                     std::string variant, bool kv_int8)
+                                     std::string variant, bool kv_int8, std::string model_path)
     : description_(description), bundle_(bundle), device_(device),
       allow_reference_(allow_reference), view_(view), variant_(std::move(variant)),
-      kv_int8_(kv_int8) {}
+      kv_int8_(kv_int8), model_path_(std::move(model_path)) {}
 
 graph::AttentionMaker AttentionDispatch::maker() {
   return [this](const MakeContext &c) { return make(c); };
 }
 
-// "attnc compile specs/a.attn specs/b.attn --target=cpu -o model.attnb"
-static std::string compile_command(const Description &d, const Device &device) {
-  std::string command = "attnc compile", seen;
-  for (const AttentionBinding &binding : d.attention)
-    if (seen.find(" " + binding.spec + " ") == std::string::npos) {
-      seen += " " + binding.spec + " ";
-      command += " specs/" + binding.spec + ".attn";
+// "attnc model m.onnx --spec specs/a.attn --spec specs/b.attn --target cpu -o model.attnb"
+std::string AttentionDispatch::compile_command() const {
+  std::string command = "attnc model " + model_path_;
+  std::vector<std::string> seen;
+  for (const AttentionBinding &binding : description_.attention)
+    if (std::find(seen.begin(), seen.end(), binding.spec) == seen.end()) {
+      seen.push_back(binding.spec);
+      command += " --spec specs/" + binding.spec + ".attn";
     }
-  return command + " --target=" + target_name(device.info().target) + " -o model.attnb";
+  command += concat(" --target ", target_name(device_.info().target));
+  return command + (kv_int8_ ? " --dtype f32,int8" : "") + " -o model.attnb";
 }
 
 Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeContext &c) {
@@ -241,12 +243,12 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
     if (kv_int8_)
       return Status::usage("an int8 cache needs compiled kernels, and no bundle was given: make "
                            "one with `",
-                           compile_command(description_, device_), "` and name it after the model");
+                           compile_command(), "` and name it after the model");
     if (allow_reference_)
       return ops::make_reference_attention(c);
     return Status::invalid_input(
         "needs a compiled kernel", bound ? concat(" of spec ", bound->spec) : std::string(),
-        ", and no bundle was given: make one with `", compile_command(description_, device_),
+        ", and no bundle was given: make one with `", compile_command(),
         "` and name it after the model, or add --reference-attention (slow)");
   }
   if (!bound) {
@@ -276,7 +278,7 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
   if (!kernel.ok())
     return Status(kernel.status().code(),
                   concat(kernel.status().to_string(), " (make a bundle that fits with `",
-                         compile_command(description_, device_), "`)"));
+                         compile_command(), "`)"));
   const KernelInfo &info = (*kernel)->info();
   stats_.chosen.push_back(concat(c.node.name, ": ", info.name, " ", info.variant, " ",
                                  target_name(info.target), " ", info.arch));

@@ -31,7 +31,7 @@ public:
   // for, else they are errors that name the command which makes a bundle.
   AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
                     bool allow_reference, const CacheView &view, std::string variant = {},
-                    bool kv_int8 = false);
+                    bool kv_int8 = false, std::string model_path = "MODEL.onnx");
 
   // The maker that a graph session calls for every Attention node. The dispatch
   // must outlive the session.
@@ -41,6 +41,7 @@ public:
 private:
   friend class BoundAttention;
   Result<std::unique_ptr<graph::OpKernel>> make(const graph::MakeContext &c);
+  std::string compile_command() const; // what makes the bundle that is missing
 
   const Description &description_;
   const Bundle *bundle_;
@@ -49,6 +50,7 @@ private:
   const CacheView &view_;
   std::string variant_;
   bool kv_int8_;
+  std::string model_path_;
   DispatchStats stats_;
 };
 

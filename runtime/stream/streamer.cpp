@@ -62,9 +62,9 @@ Status Streamer::open(const StreamerOptions &options) {
   auto built = graph::build_graph(model);
   if (!built.ok())
     return built.status().at(options.model_path);
-  dispatch_ = std::make_unique<AttentionDispatch>(description_, bundle_ ? &*bundle_ : nullptr,
-                                                  *device_, options.allow_reference, view_,
-                                                  options.variant, options.kv_int8);
+  dispatch_ = std::make_unique<AttentionDispatch>(
+      description_, bundle_ ? &*bundle_ : nullptr, *device_, options.allow_reference, view_,
+      options.variant, options.kv_int8, options.model_path);
   if (options.bf16 && !ops::amx_available())
     return Status::environment("bf16 products need a processor with AMX and a system that allows "
                                "it, which this machine lacks: use f32");
