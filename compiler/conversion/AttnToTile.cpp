@@ -90,6 +90,10 @@ LogicalResult KernelBuilder::chooseTypes() {
     quantized = true;
     kvType = builder.getI8Type();
     qType = oType = floatTypeNamed(options.floatType, builder);
+    if (options.floatType.empty()) {
+      qType = original.getTypes().getQ();
+      oType = original.getTypes().getO();
+    }
     if (!qType)
       return original.emitOpError("is asked for q of type '")
              << options.floatType << "'; must be f32, bf16 or f16";

@@ -1,6 +1,7 @@
 // Interprets a mask region over intervals, op by op. An op that no rule covers
 // yields "may hold, need not hold everywhere", unless it sees single values only.
 #include "compiler/conversion/Classify.h"
+#include "compiler/conversion/FloatBounds.h"
 
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -32,12 +33,19 @@ private:
   }
   /// The value itself, where it is the same all over the box.
   Value single(Value value);
+  /// What is known of a float; absent where it may be anything, NaN included.
+  std::optional<FloatInterval> number(Value value) {
+    auto known = numbers.find(value);
+    return known == numbers.end() ? std::nullopt : std::optional(known->second);
+  }
   /// Copies an op all of whose operands are single values.
   bool copied(Operation &op);
   void setSingle(Value original, Value copy, IntRange range);
 
   bool visitInteger(Operation &op);
   bool visitTruth(Operation &op);
+  bool visitFloat(Operation &op);
+  std::optional<FloatInterval> scaled(Operation &op, bool divide);
   bool visitSortedTable(TableLoadOp op);
 
   IntervalBuilder intervals;
@@ -45,7 +53,8 @@ private:
   AttentionOp attention;
   DenseMap<Value, Interval> integers;
   DenseMap<Value, Truth> truths;
-  DenseMap<Value, Value> floats; // single f32 values
+  DenseMap<Value, Value> floats;         // single f32 values, NaN not excluded
+  DenseMap<Value, FloatInterval> numbers; // finite f32 values
 };
 
 Value Classifier::single(Value value) {
@@ -66,6 +75,19 @@ void Classifier::setSingle(Value original, Value copy, IntRange range) {
     floats[original] = copy;
 }
 
+// A copied float op is a finite number where it is a constant or a parameter.
+static std::optional<double> finiteBound(Operation &op, AttentionOp attention) {
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    if (auto value = dyn_cast<FloatAttr>(constant.getValue()))
+      return std::abs(value.getValueAsDouble());
+  if (auto param = dyn_cast<attn::ParamOp>(op))
+    if (auto attr = attention ? attention.findParam(param.getParam()).first : attn::ParamAttr())
+      if (auto least = dyn_cast<FloatAttr>(attr.getMinimum()))
+        return std::max(std::abs(least.getValueAsDouble()),
+                        std::abs(cast<FloatAttr>(attr.getMaximum()).getValueAsDouble()));
+  return std::nullopt;
+}
+
 bool Classifier::copied(Operation &op) {
   IRMapping map;
   SmallVector<IntRange> ranges;
@@ -79,6 +101,8 @@ bool Classifier::copied(Operation &op) {
   }
   Operation *copy = intervals.getBuilder().clone(op, map);
   setSingle(op.getResult(0), copy->getResult(0), rangeOfResult(&op, ranges, attention));
+  if (auto bound = finiteBound(op, attention); bound && *bound <= kMaxFloatBound)
+    numbers[op.getResult(0)] = {copy->getResult(0), copy->getResult(0), *bound};
   return true;
 }
 
@@ -125,10 +149,60 @@ bool Classifier::visitInteger(Operation &op) {
             return b.select(truth(op.getCondition()), in(1), in(2));
           })
           .Case([&](arith::ExtUIOp op) { return b.fromTruth(truth(op.getIn())); })
+          .Case([&](ToIntOp op) -> std::optional<Interval> {
+            auto x = number(op.getX());
+            return x ? std::optional(FloatBounds(b).toInteger(*x)) : std::nullopt;
+          })
           .Default([](Operation *) { return std::nullopt; });
   if (!result)
     return false;
   integers[op.getResult(0)] = *result;
+  return true;
+}
+
+// A product with, or a quotient by, a constant.
+std::optional<FloatInterval> Classifier::scaled(Operation &op, bool divide) {
+  for (unsigned side : {1u, 0u}) {
+    auto constant = op.getOperand(side).getDefiningOp<arith::ConstantOp>();
+    auto other = number(op.getOperand(1 - side));
+    auto factor = number(op.getOperand(side));
+    if (constant && other && factor && (side == 1 || !divide)) {
+      double value = cast<FloatAttr>(constant.getValue()).getValueAsDouble();
+      if (value != 0 && (!divide || std::abs(value) > 1e-6))
+        return FloatBounds(intervals).scale(*other, factor->low, value, divide);
+    }
+  }
+  return std::nullopt;
+}
+
+bool Classifier::visitFloat(Operation &op) {
+  FloatBounds b(intervals);
+  using Result = std::optional<FloatInterval>;
+  auto binary = [&](FloatInterval (FloatBounds::*rule)(FloatInterval, FloatInterval)) -> Result {
+    Result x = number(op.getOperand(0)), y = number(op.getOperand(1));
+    return x && y ? Result((b.*rule)(*x, *y)) : std::nullopt;
+  };
+  Result result =
+      TypeSwitch<Operation *, Result>(&op)
+          .Case([&](arith::SIToFPOp op) { return b.fromInteger(integer(op.getIn())); })
+          .Case([&](arith::AddFOp) { return binary(&FloatBounds::add); })
+          .Case([&](arith::SubFOp) { return binary(&FloatBounds::sub); })
+          .Case([&](arith::MinNumFOp) { return binary(&FloatBounds::min); })
+          .Case([&](arith::MaxNumFOp) { return binary(&FloatBounds::max); })
+          .Case([&](arith::MulFOp op) { return scaled(*op, /*divide=*/false); })
+          .Case([&](arith::DivFOp op) { return scaled(*op, /*divide=*/true); })
+          .Case([&](math::AbsFOp op) -> Result {
+            Result x = number(op.getOperand());
+            return x ? Result(b.abs(*x)) : std::nullopt;
+          })
+          .Case([&](arith::SelectOp op) -> Result {
+            Result x = number(op.getTrueValue()), y = number(op.getFalseValue());
+            return x && y ? Result(b.select(truth(op.getCondition()), *x, *y)) : std::nullopt;
+          })
+          .Default([](Operation *) { return std::nullopt; });
+  if (!result || !(result->bound <= kMaxFloatBound))
+    return false;
+  numbers[op.getResult(0)] = *result;
   return true;
 }
 
@@ -148,6 +222,10 @@ bool Classifier::visitTruth(Operation &op) {
               return std::nullopt;
             return b.compare(op.getPredicate(), integer(op.getLhs()), integer(op.getRhs()));
           })
+          .Case([&](arith::CmpFOp op) -> std::optional<Truth> {
+            auto x = number(op.getLhs()), y = number(op.getRhs());
+            return x && y ? FloatBounds(b).compare(op.getPredicate(), *x, *y) : std::nullopt;
+          })
           .Case([&](arith::AndIOp) { return b.conjunction(in(0), in(1)); })
           .Case([&](arith::OrIOp) { return b.disjunction(in(0), in(1)); })
           .Case([&](arith::XOrIOp) { return b.exclusiveOr(in(0), in(1)); })
@@ -166,8 +244,12 @@ Truth Classifier::run(Block &mask) {
     intervals.setLoc(op.getLoc());
     Type type = op.getResult(0).getType();
     bool usesToken = llvm::any_of(op.getOperandTypes(), llvm::IsaPred<PositionType>);
-    if (!usesToken && copied(op))
+    if (!usesToken && copied(op)) {
+      // A single float may be known to be finite as well.
+      if (type.isF32() && !numbers.contains(op.getResult(0)))
+        visitFloat(op);
       continue;
+    }
     if (type.isInteger(32)) {
       auto table = dyn_cast<TableLoadOp>(op);
       if ((table && visitSortedTable(table)) || visitInteger(op))
@@ -178,6 +260,8 @@ Truth Classifier::run(Block &mask) {
     } else if (type.isInteger(1)) {
       if (!visitTruth(op))
         truths[op.getResult(0)] = intervals.unknown();
+    } else {
+      visitFloat(op);
     }
   }
   return truth(cast<YieldOp>(mask.getTerminator()).getResult());

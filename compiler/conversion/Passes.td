@@ -27,7 +27,7 @@ def AttnToTile : Pass<"attn-to-tile", "::mlir::ModuleOp"> {
     Option<"blockK", "block-k", "int64_t", "96", "Keys per tile">,
     Option<"variant", "variant", "std::string", "\"f32\"", "f32, bf16, f16 or int8">,
     Option<"floatType", "float-type", "std::string", "\"f32\"",
-           "Type of q and o of the int8 variant: f32, bf16 or f16">,
+           "Type of q and o of the int8 variant: f32, bf16, f16; empty: the spec's">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::tile::TileDialect"];
