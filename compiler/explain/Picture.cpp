@@ -18,7 +18,7 @@ namespace {
 struct Color {
   uint8_t r, g, b;
 };
-constexpr Color kPaper{255, 255, 255}, kInk{40, 40, 40}, kGrid{205, 205, 205};
+constexpr Color kInk{40, 40, 40}, kGrid{205, 205, 205};
 constexpr Color kEmpty{243, 243, 240}, kFull{42, 111, 176};
 constexpr Color kPartialAdmitted{232, 134, 46}, kPartialExcluded{252, 230, 205};
 

@@ -19,13 +19,13 @@ static bool headsOf(const Graph &graph, const Node &node, size_t input, const ch
   if (index < 0)
     return false;
   const auto &shape = graph.values[index].type.shape;
-  if (shape.size() == 4) {
+  if (shape.rank == 4) {
     heads = shape[1];
     dim = shape[3];
     return true;
   }
   heads = node.integer(attribute, 0);
-  if (shape.size() != 3 || heads <= 0)
+  if (shape.rank != 3 || heads <= 0)
     return false;
   dim = shape[2] / heads;
   return true;

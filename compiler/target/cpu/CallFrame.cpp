@@ -80,7 +80,11 @@ ScalarContext CallFrame::scalars(const CpuArch &arch) {
   };
   context.item = [this, &arch](OpBuilder &builder, Location loc, int64_t which) {
     LaneBuilder b(builder, loc, arch);
-    return which == 0 ? head : which == 1 ? batch : word(b, ATTN_W_LAYER);
+    return which == 0   ? head
+           : which == 1 ? batch
+                        : word(b, which == 2   ? ATTN_W_LAYER
+                                  : which == 3 ? ATTN_W_HEADS
+                                               : ATTN_W_KV_HEADS);
   };
   context.tableLoad = [this, &arch](OpBuilder &builder, Location loc, int64_t binding,
                                     ValueRange indices, Type type) {

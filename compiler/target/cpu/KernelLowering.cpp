@@ -14,35 +14,35 @@ using namespace mlir::attn;
 
 //===-- Arena ------------------------------------------------------------------===//
 
-int64_t KernelLowering::reserve(int64_t bytes) {
+int64_t CpuLowering::reserve(int64_t bytes) {
   int64_t offset = arenaSize;
   arenaSize += (bytes + 63) / 64 * 64;
   return offset;
 }
 
 // Scratch that both bodies use in turn.
-int64_t KernelLowering::reserveOnce(StringRef name, int64_t bytes) {
+int64_t CpuLowering::reserveOnce(StringRef name, int64_t bytes) {
   auto [entry, isNew] = reserved.try_emplace(name, 0);
   if (isNew)
     entry->second = reserve(bytes);
   return entry->second;
 }
 
-Plane KernelLowering::newPlane(int64_t rows) {
+Plane CpuLowering::newPlane(int64_t rows) {
   int64_t subTileCount = kernel.getBlockQ() / arch.lanes();
   return {reserve(subTileCount * rows * arch.lanes() * 4), rows};
 }
 
-Value KernelLowering::arenaAddress(LaneBuilder &b, int64_t offset) {
+Value CpuLowering::arenaAddress(LaneBuilder &b, int64_t offset) {
   return b.address(arena, b.i8(), offset);
 }
 
-Value KernelLowering::planeAddress(LaneBuilder &b, const Plane &plane, Value subTile) {
+Value CpuLowering::planeAddress(LaneBuilder &b, const Plane &plane, Value subTile) {
   Value bytes = b.add(b.mul(subTile, plane.rows * arch.lanes() * 4), plane.offset);
   return b.address(arena, b.i8(), bytes);
 }
 
-SmallVector<Value> KernelLowering::loadRow(LaneBuilder &b, Value address) {
+SmallVector<Value> CpuLowering::loadRow(LaneBuilder &b, Value address) {
   SmallVector<Value> vectors;
   for (int64_t j = 0; j < arch.vectors; ++j)
     vectors.push_back(
@@ -50,32 +50,32 @@ SmallVector<Value> KernelLowering::loadRow(LaneBuilder &b, Value address) {
   return vectors;
 }
 
-void KernelLowering::storeRow(LaneBuilder &b, ValueRange vectors, Value address) {
+void CpuLowering::storeRow(LaneBuilder &b, ValueRange vectors, Value address) {
   for (auto [j, vector] : llvm::enumerate(vectors))
     b.store(vector, b.address(address, b.f32(), j * arch.width), arch.width * 4);
 }
 
 // The vectors of a rank-1 tile.
-SmallVector<Value> KernelLowering::lanesOf(LaneBuilder &b, Value tile, Value subTile) {
-  const TileValue &value = tiles[tile];
-  if (value.kind == TileValue::Kind::lanes)
+SmallVector<Value> CpuLowering::lanesOf(LaneBuilder &b, Value tile, Value subTile) {
+  const CpuTileValue &value = tiles[tile];
+  if (value.kind == CpuTileValue::Kind::lanes)
     return value.vectors;
   return loadRow(b, planeAddress(b, value.plane, subTile));
 }
 
-void KernelLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> body) {
+void CpuLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> body) {
   b.loop(b.constI64(0), subTiles, 1, body);
 }
 
 //===-- Choices ------------------------------------------------------------------===//
 
-Type KernelLowering::elementType(int64_t binding) {
+Type CpuLowering::elementType(int64_t binding) {
   return cast<tile::BindingAttr>(kernel.getBindings()[binding]).getElementType();
 }
 
 // A packed dot needs both operands in its type, and K rows without a remainder,
 // since K is read where it lies.
-DotKind KernelLowering::scoreDot(tile::DotQKOp op) {
+DotKind CpuLowering::scoreDot(tile::DotQKOp op) {
   Type q = op.getQ().getType().getElementType(), k = op.getK().getType().getElementType();
   int64_t dim = op.getK().getType().getShape()[1];
   bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getK().getDefiningOp());
@@ -86,17 +86,17 @@ DotKind KernelLowering::scoreDot(tile::DotQKOp op) {
   return DotKind::fma;
 }
 
-DotKind KernelLowering::outputDot(tile::DotPVOp op) {
+DotKind CpuLowering::outputDot(tile::DotPVOp op) {
   bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getV().getDefiningOp());
   return plain && arch.bf16Dot && op.getV().getType().getElementType().isBF16() ? DotKind::bf16
                                                                                 : DotKind::fma;
 }
 
-LogicalResult KernelLowering::unsupported(Operation &op, const Twine &why) {
+LogicalResult CpuLowering::unsupported(Operation &op, const Twine &why) {
   return op.emitOpError() << "cannot be lowered for cpu:" << arch.name << ": " << why;
 }
 
-LogicalResult KernelLowering::check() {
+LogicalResult CpuLowering::check() {
   int64_t lanes = arch.lanes();
   if (kernel.getBlockQ() % lanes != 0)
     return kernel.emitOpError("has block_q ")
@@ -109,7 +109,7 @@ LogicalResult KernelLowering::check() {
 
 //===-- Frame --------------------------------------------------------------------===//
 
-LogicalResult KernelLowering::lower(OpBuilder &builder, StringRef symbol) {
+LogicalResult CpuLowering::lower(OpBuilder &builder, StringRef symbol) {
   if (failed(check()))
     return failure();
   Location loc = kernel.getLoc();
@@ -139,7 +139,7 @@ LogicalResult KernelLowering::lower(OpBuilder &builder, StringRef symbol) {
   return result;
 }
 
-LogicalResult KernelLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
+LogicalResult CpuLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
   LaneBuilder b(outer.builder, op.getLoc(), arch);
   ScalarContext context = frame->scalars(arch);
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
@@ -185,11 +185,11 @@ LogicalResult KernelLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
 //===-- Keys ---------------------------------------------------------------------===//
 
 // The tiles that the loop carries stay where they were initialised.
-LogicalResult KernelLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
-  SmallVector<TileValue> state;
+LogicalResult CpuLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
+  SmallVector<CpuTileValue> state;
   for (auto [init, result] : llvm::zip(op.getInits(), op.getResults())) {
-    TileValue value = tiles.lookup(init);
-    if (value.kind != TileValue::Kind::plane)
+    CpuTileValue value = tiles.lookup(init);
+    if (value.kind != CpuTileValue::Kind::plane)
       return unsupported(*op, "an initial value is not a tile of queries");
     state.push_back(value);
     tiles[result] = value;
@@ -222,18 +222,18 @@ LogicalResult KernelLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
 
 // What depends on the keys alone is done once, then each sub-tile of queries
 // passes over the block while K and V are in cache.
-LogicalResult KernelLowering::lowerBody(LaneBuilder &b, Block &region, const TileValue *state,
+LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state,
                                         Body body) {
   for (BlockArgument argument : region.getArguments().drop_front())
     tiles[argument] = state[argument.getArgNumber() - 1];
   for (Operation &op : region.without_terminator()) {
     if (auto load = dyn_cast<tile::LoadKeysOp>(op)) {
       ArrayRef<int64_t> shape = load.getType().getShape();
-      TileValue &value = tiles[load.getResult()];
-      value.kind = TileValue::Kind::keys;
+      CpuTileValue &value = tiles[load.getResult()];
+      value.kind = CpuTileValue::Kind::keys;
       value.keys = {int64_t(load.getBinding()), shape.size() == 2 ? shape[1] : 0, Value()};
     } else if (auto scaled = dyn_cast<tile::DequantizeKeysOp>(op)) {
-      TileValue value = tiles[scaled.getX()];
+      CpuTileValue value = tiles[scaled.getX()];
       value.keys.scale = scaled.getScale();
       tiles[scaled.getResult()] = value;
     }
@@ -256,8 +256,8 @@ LogicalResult KernelLowering::lowerBody(LaneBuilder &b, Block &region, const Til
     if (failed(result))
       return;
     for (auto [index, yielded] : llvm::enumerate(region.getTerminator()->getOperands())) {
-      const TileValue &value = tiles[yielded];
-      if (value.kind == TileValue::Kind::lanes)
+      const CpuTileValue &value = tiles[yielded];
+      if (value.kind == CpuTileValue::Kind::lanes)
         storeRow(b, value.vectors, planeAddress(b, state[index].plane, subTile));
       else if (value.plane.offset != state[index].plane.offset)
         result = unsupported(*region.getTerminator(), "a tile changes its place");
@@ -266,7 +266,7 @@ LogicalResult KernelLowering::lowerBody(LaneBuilder &b, Block &region, const Til
   return result;
 }
 
-LogicalResult KernelLowering::lowerInBody(LaneBuilder &b, Operation &op, const Body &body) {
+LogicalResult CpuLowering::lowerInBody(LaneBuilder &b, Operation &op, const Body &body) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
       .Case([&](tile::DotQKOp op) { return lowerDotQK(b, op, body); })
       .Case([&](tile::DotPVOp op) { return lowerDotPV(b, op, body); })

@@ -30,26 +30,26 @@ inline int64_t elementsPerStep(DotKind kind) {
 }
 
 /// Key or value rows of a binding, read where they lie.
-struct KeyTile {
+struct CpuKeyTile {
   int64_t binding = 0;
   int64_t dim = 0; ///< 0: one number per key
   Value scale;     ///< a rank-1 tile of load_keys that multiplies the rows, or null
 };
 
 /// What a tile value of the kernel has become.
-struct TileValue {
+struct CpuTileValue {
   enum class Kind { none, plane, lanes, keys, scores };
   Kind kind = Kind::none;
   Plane plane;                ///< plane
   Plane packed;               ///< plane of a query operand packed for its dot
   SmallVector<Value> vectors; ///< lanes; scores: maximum over the rows, if known
-  KeyTile keys;
+  CpuKeyTile keys;
   bool integer = false; ///< scores are i32
 };
 
-class KernelLowering {
+class CpuLowering {
 public:
-  KernelLowering(tile::KernelOp kernel, const CpuArch &arch) : kernel(kernel), arch(arch) {}
+  CpuLowering(tile::KernelOp kernel, const CpuArch &arch) : kernel(kernel), arch(arch) {}
 
   /// Emits `symbol` into `module` at `builder`'s insertion point.
   LogicalResult lower(OpBuilder &builder, StringRef symbol);
@@ -68,7 +68,7 @@ private:
   LogicalResult check();
   LogicalResult lowerTopLevel(LaneBuilder &b, Operation &op);
   LogicalResult lowerForKeys(LaneBuilder &b, tile::ForKeysOp op);
-  LogicalResult lowerBody(LaneBuilder &b, Block &region, const TileValue *state, Body body);
+  LogicalResult lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state, Body body);
   LogicalResult lowerInBody(LaneBuilder &b, Operation &op, const Body &body);
   LogicalResult unsupported(Operation &op, const Twine &why);
   int64_t reserve(int64_t bytes);
@@ -97,7 +97,7 @@ private:
   void packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
   void packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body);
   void sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
-  void prefetchNextKeys(LaneBuilder &b, const KeyTile &keys, const Body &body, Value part,
+  void prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const Body &body, Value part,
                         int64_t parts);
   int64_t keyRowsOffset(int64_t dim);
   int64_t valuePanelOffset(int64_t dim);
@@ -131,7 +131,7 @@ private:
   Value arena;
   Value subTiles; ///< of the current item that hold valid rows, i64
   IRMapping scalars;
-  llvm::DenseMap<Value, TileValue> tiles;
+  llvm::DenseMap<Value, CpuTileValue> tiles;
   llvm::StringMap<int64_t> reserved;
   int64_t arenaSize = 0;
   int64_t scoresOffset = -1, pairsOffset = -1;

@@ -13,7 +13,7 @@ using namespace mlir::attn;
 static int64_t unrollOf(bool full) { return full ? 4 : 2; }
 
 // sum + element * lanes; element and lanes have 32 bits per lane.
-Value KernelLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
+Value CpuLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
   switch (kind) {
   case DotKind::fma:
     return b.fma(element, lanes, sum);
@@ -30,9 +30,9 @@ Value KernelLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value e
 }
 
 // S[key][lane] for one sub-tile of queries.
-LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
-  const TileValue q = tiles[op.getQ()], k = tiles[op.getK()];
-  if (q.kind != TileValue::Kind::plane || k.kind != TileValue::Kind::keys)
+LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const CpuTileValue q = tiles[op.getQ()], k = tiles[op.getK()];
+  if (q.kind != CpuTileValue::Kind::plane || k.kind != CpuTileValue::Kind::keys)
     return unsupported(*op, "operands are not queries and keys");
   DotKind kind = scoreDot(op);
   const int64_t unroll = unrollOf(body.full);
@@ -106,18 +106,18 @@ LogicalResult KernelLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const
     return next;
   };
   largest = b.loop(b.constI64(0), body.count, rowCount, largest, tile);
-  TileValue &value = tiles[op.getResult()];
-  value = TileValue();
-  value.kind = TileValue::Kind::scores;
+  CpuTileValue &value = tiles[op.getResult()];
+  value = CpuTileValue();
+  value.kind = CpuTileValue::Kind::scores;
   value.vectors = largest;
   value.integer = !floats;
   return success();
 }
 
 // O[dim][lane] = O * alpha + V[key][dim] * P[key][lane] for one sub-tile.
-LogicalResult KernelLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
-  const TileValue o = tiles[op.getO()], v = tiles[op.getV()];
-  if (o.kind != TileValue::Kind::plane || v.kind != TileValue::Kind::keys)
+LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
+  const CpuTileValue o = tiles[op.getO()], v = tiles[op.getV()];
+  if (o.kind != CpuTileValue::Kind::plane || v.kind != CpuTileValue::Kind::keys)
     return unsupported(*op, "operands are not values and outputs");
   DotKind kind = outputDot(op);
   const int64_t unroll = unrollOf(body.full);

@@ -14,30 +14,30 @@ static int64_t paddedKeys(DotKind kind) { return 4 * elementsPerStep(kind); }
 
 // Rows past the end of a short block stay untouched: their addresses are those
 // of the last row.
-Value KernelLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
+Value CpuLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
   if (!body.full)
     row = b.min(row, b.add(body.count, -1));
   return b.address(rows.base, rows.element, b.mul(b.add(body.slot, row), rows.stride));
 }
 
 // Element `row` of a rank-1 tile of keys, as f32.
-Value KernelLowering::keyNumber(LaneBuilder &b, Value tile, const Body &body, Value row) {
+Value CpuLowering::keyNumber(LaneBuilder &b, Value tile, const Body &body, Value row) {
   const BindingRows &rows = keyBindings[tiles[tile].keys.binding];
   return b.toF32(b.load(rows.element, keyRow(b, rows, body, row)));
 }
 
-int64_t KernelLowering::keyRowsOffset(int64_t dim) {
+int64_t CpuLowering::keyRowsOffset(int64_t dim) {
   return reserveOnce("keys", kernel.getBlockK() * dim * 4);
 }
 
-int64_t KernelLowering::valuePanelOffset(int64_t dim) {
+int64_t CpuLowering::valuePanelOffset(int64_t dim) {
   int64_t padded = llvm::alignTo(dim, arch.rows);
   return reserveOnce("values", kernel.getBlockK() * padded * 4);
 }
 
 // K as f32 rows [key][dim], unless the dot reads it where it lies.
-void KernelLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
-  const TileValue &k = tiles[op.getK()];
+void CpuLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const CpuTileValue &k = tiles[op.getK()];
   DotKind kind = scoreDot(op);
   if (kind == DotKind::int8)
     return sumKeys(b, op, body);
@@ -68,8 +68,8 @@ void KernelLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body
 //   panel 1: key 0 [d8 .. d15], ...
 //
 // With bf16 dots an entry holds one dim of two neighbouring keys.
-void KernelLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
-  const TileValue &v = tiles[op.getV()];
+void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
+  const CpuTileValue &v = tiles[op.getV()];
   const BindingRows rows = keyBindings[v.keys.binding];
   DotKind kind = outputDot(op);
   int64_t dim = v.keys.dim, group = arch.rows, step = elementsPerStep(kind);
@@ -131,8 +131,8 @@ void KernelLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &bo
 }
 
 // vpdpbusd multiplies q + 128 with k, so a score starts at -128 * (sum of k).
-void KernelLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
-  const TileValue &k = tiles[op.getK()];
+void CpuLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
+  const CpuTileValue &k = tiles[op.getK()];
   const BindingRows rows = keyBindings[k.keys.binding];
   int64_t dim = k.keys.dim, width = arch.width;
   Value target = arenaAddress(b, reserveOnce("key sums", kernel.getBlockK() * 4));
@@ -157,7 +157,7 @@ void KernelLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body)
 // spread evenly over `parts` places of the schedule, of which this is `part`: a
 // burst would fill the line buffers and stall. Where the next block to visit lies
 // elsewhere, or nowhere, this costs its instructions only.
-void KernelLowering::prefetchNextKeys(LaneBuilder &b, const KeyTile &keys, const Body &body,
+void CpuLowering::prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const Body &body,
                                       Value part, int64_t parts) {
   constexpr int64_t kLineBytes = 64;
   const BindingRows rows = keyBindings[keys.binding];

@@ -17,12 +17,12 @@ static void forChunks(LaneBuilder &b, int64_t dim, int64_t width,
     body(b.constI64(dim - width));
 }
 
-LogicalResult KernelLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op) {
+LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op) {
   tile::TileType type = op.getType();
   bool matrix = type.getShape().size() == 2;
   int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = arch.lanes();
-  TileValue &value = tiles[op.getResult()];
-  value.kind = TileValue::Kind::plane;
+  CpuTileValue &value = tiles[op.getResult()];
+  value.kind = CpuTileValue::Kind::plane;
   value.plane = newPlane(dim);
   BindingRows rows = frame->rows(b, op.getBinding());
   Value first = b.widen(frame->qFirst), count = b.widen(frame->qCount);
@@ -74,7 +74,7 @@ LogicalResult KernelLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueries
 
 // Two dims per lane as bf16, the even one in the low half. Exact: the values
 // were bf16 before they were widened.
-void KernelLowering::packPairs(LaneBuilder &b, const Plane &from, const Plane &to) {
+void CpuLowering::packPairs(LaneBuilder &b, const Plane &from, const Plane &to) {
   int64_t lanes = arch.lanes();
   forSubTiles(b, [&](Value subTile) {
     Value source = planeAddress(b, from, subTile), target = planeAddress(b, to, subTile);
@@ -95,7 +95,7 @@ void KernelLowering::packPairs(LaneBuilder &b, const Plane &from, const Plane &t
 }
 
 // Four dims per lane as bytes x + 128, the first in the lowest byte.
-void KernelLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &to) {
+void CpuLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &to) {
   int64_t lanes = arch.lanes();
   forSubTiles(b, [&](Value subTile) {
     Value source = planeAddress(b, from, subTile), target = planeAddress(b, to, subTile);
@@ -121,14 +121,14 @@ void KernelLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &t
 }
 
 // Lanes are rows, so the amax of a row is an elementwise maximum over dims.
-LogicalResult KernelLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
-  const TileValue source = tiles[op.getX()];
+LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
+  const CpuTileValue source = tiles[op.getX()];
   int64_t dim = source.plane.rows, lanes = arch.lanes();
-  TileValue &scale = tiles[op.getScale()];
-  scale.kind = TileValue::Kind::plane;
+  CpuTileValue &scale = tiles[op.getScale()];
+  scale.kind = CpuTileValue::Kind::plane;
   scale.plane = newPlane(1);
-  TileValue value;
-  value.kind = TileValue::Kind::plane;
+  CpuTileValue value;
+  value.kind = CpuTileValue::Kind::plane;
   value.plane = newPlane(dim);
   auto absolute = [&](Value x) { return math::AbsFOp::create(b.builder, b.loc, x).getResult(); };
   Plane scalePlane = scale.plane;
@@ -176,10 +176,10 @@ LogicalResult KernelLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op)
   return success();
 }
 
-LogicalResult KernelLowering::lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesOp op) {
+LogicalResult CpuLowering::lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesOp op) {
   tile::TileType type = op.getValue().getType();
-  const TileValue value = tiles[op.getValue()];
-  if (value.kind != TileValue::Kind::plane)
+  const CpuTileValue value = tiles[op.getValue()];
+  if (value.kind != CpuTileValue::Kind::plane)
     return unsupported(*op, "the stored tile is not a tile of queries");
   bool matrix = type.getShape().size() == 2;
   int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = arch.lanes();

@@ -14,13 +14,13 @@ using namespace mlir::attn;
 static constexpr double kMasked = -1e30, kStartMaximum = -1e20;
 static constexpr double kLn2 = 0.6931471805599453, kLog2E = 1.4426950408889634;
 
-void KernelLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
+void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
   int64_t dim = llvm::alignTo(op.getOut().getType().getShape()[1], arch.rows);
   Plane max = newPlane(1), sum = newPlane(1), out = newPlane(dim);
   for (auto [tile, plane] :
        {std::pair<Value, Plane>(op.getMax(), max), {op.getSum(), sum}, {op.getOut(), out}}) {
-    tiles[tile] = TileValue();
-    tiles[tile].kind = TileValue::Kind::plane;
+    tiles[tile] = CpuTileValue();
+    tiles[tile].kind = CpuTileValue::Kind::plane;
     tiles[tile].plane = plane;
   }
   SmallVector<Value> zero(arch.vectors, b.splatF32(0)),
@@ -37,7 +37,7 @@ void KernelLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
 //===-- Scores -------------------------------------------------------------------===//
 
 // Position of each lane's query row.
-SmallVector<Value> KernelLowering::queryPositions(LaneBuilder &b, const Body &body) {
+SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, const Body &body) {
   Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow,
                                       b.narrow(b.mul(body.subTile, arch.lanes())));
   SmallVector<Value> positions;
@@ -53,10 +53,10 @@ SmallVector<Value> KernelLowering::queryPositions(LaneBuilder &b, const Body &bo
 }
 
 // Rewrites the scores where they lie, row by row, and takes their maximum along.
-LogicalResult KernelLowering::lowerScores(
+LogicalResult CpuLowering::lowerScores(
     LaneBuilder &b, Value from, Value to, const Body &body,
     llvm::function_ref<Value(LaneBuilder &, Value, Value, int64_t)> rewrite) {
-  const TileValue source = tiles[from];
+  const CpuTileValue source = tiles[from];
   Type type = b.lanes(source.integer ? b.i32() : b.f32());
   Value scores = arenaAddress(b, scoresOffset);
   SmallVector<Value> largest(arch.vectors, b.splatF32(kMasked));
@@ -71,14 +71,14 @@ LogicalResult KernelLowering::lowerScores(
     }
     return next;
   });
-  TileValue value;
-  value.kind = TileValue::Kind::scores;
+  CpuTileValue value;
+  value.kind = CpuTileValue::Kind::scores;
   value.vectors = largest;
   tiles[to] = value;
   return success();
 }
 
-LogicalResult KernelLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body) {
+LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body) {
   SmallVector<Value> positions = queryPositions(b, body);
   ScalarContext context = frame->scalars(arch);
   return lowerScores(
@@ -91,7 +91,7 @@ LogicalResult KernelLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const B
       });
 }
 
-LogicalResult KernelLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
+LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
   SmallVector<Value> positions = queryPositions(b, body);
   ScalarContext context = frame->scalars(arch);
   Value scale = b.splat(frame->word(b, ATTN_W_SCALE, b.f32()));
@@ -105,7 +105,7 @@ LogicalResult KernelLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const
       });
 }
 
-LogicalResult KernelLowering::lowerDequantizeScores(LaneBuilder &b, tile::DequantizeScoresOp op,
+LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::DequantizeScoresOp op,
                                                     const Body &body) {
   SmallVector<Value> rowScale = lanesOf(b, op.getRowScale(), body.subTile);
   return lowerScores(b, op.getS(), op.getResult(), body,
@@ -117,7 +117,7 @@ LogicalResult KernelLowering::lowerDequantizeScores(LaneBuilder &b, tile::Dequan
 
 //===-- Softmax ------------------------------------------------------------------===//
 
-SmallVector<Value> KernelLowering::rowMaximum(LaneBuilder &b, const Body &body) {
+SmallVector<Value> CpuLowering::rowMaximum(LaneBuilder &b, const Body &body) {
   Value scores = arenaAddress(b, scoresOffset);
   SmallVector<Value> start(arch.vectors, b.splatF32(kMasked));
   return b.loop(b.constI64(0), body.count, 1, start, [&](Value row, ValueRange state) {
@@ -129,7 +129,7 @@ SmallVector<Value> KernelLowering::rowMaximum(LaneBuilder &b, const Body &body) 
 }
 
 // P = exp2(S * factor - reference) in place of S, summed into `sum`.
-void KernelLowering::exponentials(LaneBuilder &b, const Body &body, Value factor,
+void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor,
                                   ValueRange reference, SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset);
   int64_t unroll = body.full ? 2 : 1;
@@ -156,7 +156,7 @@ void KernelLowering::exponentials(LaneBuilder &b, const Body &body, Value factor
 }
 
 // The same, with the probabilities of two neighbouring keys as bf16 in one lane.
-void KernelLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value factor,
+void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value factor,
                                       ValueRange reference, SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset), pairs = arenaAddress(b, pairsOffset);
   auto pairAddress = [&](Value row) {
@@ -194,10 +194,10 @@ void KernelLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value fa
 
 // Old and new maxima are rounded to exponents the same way, so that the factors
 // alpha of successive blocks cancel exactly.
-LogicalResult KernelLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp op,
+LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp op,
                                                const Body &body) {
-  const TileValue scores = tiles[op.getS()];
-  if (scores.kind != TileValue::Kind::scores || scores.integer)
+  const CpuTileValue scores = tiles[op.getS()];
+  if (scores.kind != CpuTileValue::Kind::scores || scores.integer)
     return unsupported(*op, "the operand is not a tile of float scores");
   Value factor = b.splat(scalars.lookup(op.getFactor()));
   SmallVector<Value> oldMax = lanesOf(b, op.getMax(), body.subTile);
@@ -223,8 +223,8 @@ LogicalResult KernelLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStep
   for (int64_t j = 0; j < arch.vectors; ++j)
     sum[j] = b.fma(oldSum[j], alpha[j], sum[j]);
   auto lanes = [&](Value tile, ArrayRef<Value> vectors) {
-    TileValue value;
-    value.kind = TileValue::Kind::lanes;
+    CpuTileValue value;
+    value.kind = CpuTileValue::Kind::lanes;
     value.vectors.assign(vectors.begin(), vectors.end());
     tiles[tile] = value;
   };
@@ -237,11 +237,11 @@ LogicalResult KernelLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStep
 
 // With r = max * factor in powers of two: out = O / l and lse = (r + log2 l) ln 2.
 // A sink logit c joins as one more key without a value.
-void KernelLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
+void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
   Value factor = b.splat(scalars.lookup(op.getFactor()));
-  const TileValue o = tiles[op.getO()];
-  TileValue lse;
-  lse.kind = TileValue::Kind::plane;
+  const CpuTileValue o = tiles[op.getO()];
+  CpuTileValue lse;
+  lse.kind = CpuTileValue::Kind::plane;
   lse.plane = newPlane(1);
   tiles[op.getLse()] = lse;
   tiles[op.getOut()] = o;

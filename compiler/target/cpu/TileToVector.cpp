@@ -22,7 +22,7 @@ LogicalResult mlir::attn::lowerTileToVector(ModuleOp module, const CpuArch &arch
   for (auto kernel : llvm::make_early_inc_range(module.getOps<tile::KernelOp>())) {
     builder.setInsertionPoint(kernel);
     std::string symbol = kernelSymbol(kernel);
-    KernelLowering lowering(kernel, arch);
+    CpuLowering lowering(kernel, arch);
     if (failed(lowering.lower(builder, symbol)))
       return failure();
     auto func = cast<func::FuncOp>(kernel->getPrevNode());

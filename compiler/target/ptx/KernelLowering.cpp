@@ -10,7 +10,7 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-LogicalResult KernelLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) {
+LogicalResult PtxLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) {
   Location loc = kernel.getLoc();
   OpBuilder outer(kernel);
   MLIRContext *context = kernel.getContext();
@@ -41,7 +41,7 @@ LogicalResult KernelLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemor
   return success();
 }
 
-void KernelLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
+void PtxLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
                               LLVM::GlobalOp sharedMemory) {
   words = function.getArgument(0);
   sharedBase = LLVM::AddressOfOp::create(p, p.loc, sharedMemory);
@@ -69,12 +69,12 @@ void KernelLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
   }
 }
 
-Value KernelLowering::word(PtxBuilder &p, Value index) {
+Value PtxLowering::word(PtxBuilder &p, Value index) {
   Value bytes = p.shl(index, 2);
   return p.load(p.offset(words, p.wide(bytes)), p.getI32Type(), 4, /*invariant=*/true);
 }
 
-void KernelLowering::prepareBuffer(PtxBuilder &p, int64_t binding, Value kvHead) {
+void PtxLowering::prepareBuffer(PtxBuilder &p, int64_t binding, Value kvHead) {
   auto attr = cast<tile::BindingAttr>(kernel.getBindings()[binding]);
   Buffer &buffer = buffers[binding];
   buffer.element = attr.getElementType();
@@ -100,7 +100,7 @@ void KernelLowering::prepareBuffer(PtxBuilder &p, int64_t binding, Value kvHead)
   buffer.paired = aligned(2 * bytes);
 }
 
-ScalarContext KernelLowering::scalarContext() {
+ScalarContext PtxLowering::scalarContext() {
   ScalarContext context;
   context.param = [this](OpBuilder &b, Location loc, int64_t index, Type type) {
     PtxBuilder p(b, loc);
@@ -109,14 +109,25 @@ ScalarContext KernelLowering::scalarContext() {
   };
   context.item = [this](OpBuilder &b, Location loc, int64_t which) {
     PtxBuilder p(b, loc);
-    return which == 0 ? head : which == 1 ? batch : word(p, ATTN_W_LAYER);
+    switch (which) { // see tile.item
+    case 0:
+      return head;
+    case 1:
+      return batch;
+    case 2:
+      return word(p, ATTN_W_LAYER);
+    case 3:
+      return word(p, ATTN_W_HEADS);
+    default:
+      return word(p, ATTN_W_KV_HEADS);
+    }
   };
   context.tableLoad = [this](OpBuilder &b, Location loc, int64_t binding, ValueRange indices,
                              Type type) { return tableLoad(b, loc, binding, indices, type); };
   return context;
 }
 
-Value KernelLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueRange indices,
+Value PtxLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueRange indices,
                                 Type type) {
   PtxBuilder p(b, loc);
   int64_t first = ATTN_W_BINDINGS + ATTN_BINDING_WORDS * binding;
@@ -146,7 +157,7 @@ Value KernelLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, Val
   return arith::ExtSIOp::create(p, loc, type, value);
 }
 
-LogicalResult KernelLowering::lowerBlock(PtxBuilder &p, Block &block) {
+LogicalResult PtxLowering::lowerBlock(PtxBuilder &p, Block &block) {
   for (Operation &op : block) {
     if (op.hasTrait<OpTrait::IsTerminator>())
       break;
@@ -157,7 +168,7 @@ LogicalResult KernelLowering::lowerBlock(PtxBuilder &p, Block &block) {
   return success();
 }
 
-LogicalResult KernelLowering::lowerOp(PtxBuilder &p, Operation &op) {
+LogicalResult PtxLowering::lowerOp(PtxBuilder &p, Operation &op) {
   ScalarContext context = scalarContext();
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
       .Case([&](tile::LoadQueriesOp op) { return lowerLoadQueries(p, op); })

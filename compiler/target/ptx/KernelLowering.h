@@ -1,5 +1,5 @@
 // Turns one tile.kernel into an nvvm kernel function, op by op. Every tile
-// becomes values of the threads that hold it; see TileValue for the layouts.
+// becomes values of the threads that hold it; see PtxTileValue for the layouts.
 #pragma once
 
 #include "compiler/conversion/KeyWalk.h"
@@ -19,7 +19,7 @@ namespace mlir::attn {
 ///            col 2t    2t+1                                  row g      r0
 ///   row g      r0       r1                                   row g + 8  r1
 ///   row g + 8  r2       r3                                   (equal in all t)
-struct TileValue {
+struct PtxTileValue {
   enum Kind { shared, queries, accumulator, rows, keyVector } kind = shared;
   /// queries: [row tile][k step][4 words]; accumulator: [row tile][column tile][4];
   /// rows: [row tile][2].
@@ -40,7 +40,7 @@ struct TileValue {
   }
 };
 
-class KernelLowering;
+class PtxLowering;
 
 /// Addresses of chunks of one shared tile, for lanes that each name a row and a
 /// first chunk of 0 or 1. Even steps to other chunks are an exclusive or within
@@ -48,7 +48,7 @@ class KernelLowering;
 class ChunkAddress {
 public:
   /// `row` decides the swizzle; `rowAbove` (a multiple of 8 rows) is added to it.
-  ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row, Value chunk,
+  ChunkAddress(PtxBuilder &p, PtxLowering &kernel, const PtxTileValue &tile, Value row, Value chunk,
                Value rowAbove = {});
   /// The pointer to `chunk` (even) chunks further, `row` (a multiple of 8) rows below.
   Value at(PtxBuilder &p, int64_t chunk, int64_t row);
@@ -58,9 +58,9 @@ private:
   SmallVector<Value> variants;
 };
 
-class KernelLowering {
+class PtxLowering {
 public:
-  KernelLowering(tile::KernelOp kernel, const PtxSchedule &schedule)
+  PtxLowering(tile::KernelOp kernel, const PtxSchedule &schedule)
       : kernel(kernel), s(schedule) {}
 
   /// Creates the kernel function before `kernel` under the name `symbol`.
@@ -108,18 +108,18 @@ private:
   LogicalResult lowerLoadKeys(PtxBuilder &p, tile::LoadKeysOp op);
   LogicalResult lowerStoreQueries(PtxBuilder &p, tile::StoreQueriesOp op);
   LogicalResult lowerQuantize(PtxBuilder &p, tile::QuantizeOp op);
-  SmallVector<Value> loadQueryFragment(PtxBuilder &p, const TileValue &q, int64_t rowTile,
+  SmallVector<Value> loadQueryFragment(PtxBuilder &p, const PtxTileValue &q, int64_t rowTile,
                                        int64_t step);
-  TileValue queryFragments(PtxBuilder &p, const TileValue &staged);
+  PtxTileValue queryFragments(PtxBuilder &p, const PtxTileValue &staged);
   Value sharedAt(PtxBuilder &p, Value bytes) { return p.offset(sharedBase, bytes); }
 
   // LowerDots.cpp
   LogicalResult lowerDotQK(PtxBuilder &p, tile::DotQKOp op);
   LogicalResult lowerDotPV(PtxBuilder &p, tile::DotPVOp op);
   LogicalResult lowerDequantizeKeys(PtxBuilder &p, tile::DequantizeKeysOp op);
-  void multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &probabilities, const TileValue &v,
+  void multiplyHalf(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities, const PtxTileValue &v,
                     MmaKind kind);
-  void multiplySingle(PtxBuilder &p, TileValue &out, TileValue &probabilities, const TileValue &v);
+  void multiplySingle(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities, const PtxTileValue &v);
   /// scale[first], scale[first + 1] of a staged key vector.
   std::pair<Value, Value> loadScalePair(PtxBuilder &p, Value base, int64_t columnTile);
 
@@ -145,7 +145,7 @@ private:
 
   tile::KernelOp kernel;
   const PtxSchedule &s;
-  DenseMap<Value, TileValue> tiles;
+  DenseMap<Value, PtxTileValue> tiles;
   IRMapping scalars;
   SmallVector<Buffer> buffers;
   Value words, sharedBase, thread, lane, warpRow; // warpRow: first row of this warp

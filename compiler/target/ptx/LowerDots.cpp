@@ -1,5 +1,5 @@
 // Lowers the two products of attention to mma.sync: 16-bit floats and int8
-// directly, f32 as three tf32 products. See TileValue for the layouts.
+// directly, f32 as three tf32 products. See PtxTileValue for the layouts.
 #include "compiler/target/ptx/KernelLowering.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -46,12 +46,12 @@ std::optional<MmaKind> mmaKindOf(Type element) {
   return std::nullopt;
 }
 
-void assign(TileValue &tile, int64_t m, int64_t j, ValueRange values) {
+void assign(PtxTileValue &tile, int64_t m, int64_t j, ValueRange values) {
   for (int64_t r = 0; r < 4; ++r)
     tile.at(m, j, r) = values[r];
 }
 
-SmallVector<Value> registersOf(TileValue &tile, int64_t m, int64_t j) {
+SmallVector<Value> registersOf(PtxTileValue &tile, int64_t m, int64_t j) {
   return {tile.at(m, j, 0), tile.at(m, j, 1), tile.at(m, j, 2), tile.at(m, j, 3)};
 }
 
@@ -59,9 +59,9 @@ SmallVector<Value> registersOf(TileValue &tile, int64_t m, int64_t j) {
 
 // Keys are operand B: lane 8 i + r names key r of matrix i; the matrices are
 // (keys 0-7, first chunk), (keys 0-7, second), (keys 8-15, first), (keys 8-15, second).
-LogicalResult KernelLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
-  const TileValue q = tiles.lookup(op.getQ()), k = tiles.lookup(op.getK());
-  if (q.kind != TileValue::queries || k.kind != TileValue::shared || q.element != k.element ||
+LogicalResult PtxLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
+  const PtxTileValue q = tiles.lookup(op.getQ()), k = tiles.lookup(op.getK());
+  if (q.kind != PtxTileValue::queries || k.kind != PtxTileValue::shared || q.element != k.element ||
       q.layout.chunks != k.layout.chunks)
     return op.emitOpError("multiplies ")
            << op.getQ().getType() << " with " << op.getK().getType()
@@ -69,8 +69,8 @@ LogicalResult KernelLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
   std::optional<MmaKind> kind = mmaKindOf(k.element);
   if (!kind)
     return op.emitOpError("has no tensor-core instruction for ") << k.element;
-  TileValue scores;
-  scores.kind = TileValue::accumulator;
+  PtxTileValue scores;
+  scores.kind = PtxTileValue::accumulator;
   scores.columns = s.blockK / 8;
   Value zero = *kind == MmaKind::s8 ? p.i32(0) : p.f32(0);
   scores.values.assign(s.rowTiles * scores.columns * 4, zero);
@@ -110,11 +110,11 @@ LogicalResult KernelLowering::lowerDotQK(PtxBuilder &p, tile::DotQKOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::lowerDotPV(PtxBuilder &p, tile::DotPVOp op) {
-  TileValue probabilities = tiles.lookup(op.getP()), out = tiles.lookup(op.getO());
-  const TileValue v = tiles.lookup(op.getV()), alpha = tiles.lookup(op.getAlpha());
+LogicalResult PtxLowering::lowerDotPV(PtxBuilder &p, tile::DotPVOp op) {
+  PtxTileValue probabilities = tiles.lookup(op.getP()), out = tiles.lookup(op.getO());
+  const PtxTileValue v = tiles.lookup(op.getV()), alpha = tiles.lookup(op.getAlpha());
   std::optional<MmaKind> kind = v.element ? mmaKindOf(v.element) : std::nullopt;
-  if (v.kind != TileValue::shared || !kind || *kind == MmaKind::s8)
+  if (v.kind != PtxTileValue::shared || !kind || *kind == MmaKind::s8)
     return op.emitOpError("multiplies with ")
            << op.getV().getType() << "; ptx kernels take loaded f32, f16 or bf16 rows, or int8 "
            << "rows through tile.dequantize_keys";
@@ -143,8 +143,8 @@ LogicalResult KernelLowering::lowerDotPV(PtxBuilder &p, tile::DotPVOp op) {
 // Two column tiles of probabilities are one operand A of 16 keys. Value rows are
 // operand B, transposed while they are read: lane 8 i + r names key r of matrix i;
 // the matrices are (keys 0-7, first chunk), (keys 8-15, first), and both of the second.
-void KernelLowering::multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &probabilities,
-                                  const TileValue &v, MmaKind kind) {
+void PtxLowering::multiplyHalf(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities,
+                                  const PtxTileValue &v, MmaKind kind) {
   ChunkAddress address(p, *this, v, p.andI(lane, 15), p.shrU(lane, 4));
   for (int64_t step = 0; step < s.blockK / 16; ++step) {
     SmallVector<SmallVector<Value>> a(s.rowTiles);
@@ -165,8 +165,8 @@ void KernelLowering::multiplyHalf(PtxBuilder &p, TileValue &out, TileValue &prob
 
 // One column tile of probabilities is one operand A of 8 keys, if k index t means
 // key 2t and k index t + 4 means key 2t + 1: the order of a sum is free.
-void KernelLowering::multiplySingle(PtxBuilder &p, TileValue &out, TileValue &probabilities,
-                                    const TileValue &v) {
+void PtxLowering::multiplySingle(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities,
+                                    const PtxTileValue &v) {
   Value group = p.shrU(lane, 2), key = p.shl(p.andI(lane, 3), 1);
   Value inChunk = p.shl(p.andI(group, 3), 2);
   ChunkAddress addresses[2] = {ChunkAddress(p, *this, v, key, p.shrU(group, 2)),
@@ -192,7 +192,7 @@ void KernelLowering::multiplySingle(PtxBuilder &p, TileValue &out, TileValue &pr
   }
 }
 
-std::pair<Value, Value> KernelLowering::loadScalePair(PtxBuilder &p, Value base,
+std::pair<Value, Value> PtxLowering::loadScalePair(PtxBuilder &p, Value base,
                                                       int64_t columnTile) {
   Value address = p.add(p.add(base, p.shl(p.andI(lane, 3), 3)), columnTile * 32);
   Value pair = p.load(sharedAt(p, address), VectorType::get(2, p.getF32Type()), 8);
@@ -202,13 +202,13 @@ std::pair<Value, Value> KernelLowering::loadScalePair(PtxBuilder &p, Value base,
 
 // Writes the int8 rows as bf16 to their own place in shared memory; the scale
 // stays with the tile until the product.
-LogicalResult KernelLowering::lowerDequantizeKeys(PtxBuilder &p, tile::DequantizeKeysOp op) {
-  const TileValue x = tiles.lookup(op.getX()), scale = tiles.lookup(op.getScale());
-  if (x.kind != TileValue::shared || scale.kind != TileValue::keyVector || !x.element.isInteger(8))
+LogicalResult PtxLowering::lowerDequantizeKeys(PtxBuilder &p, tile::DequantizeKeysOp op) {
+  const PtxTileValue x = tiles.lookup(op.getX()), scale = tiles.lookup(op.getScale());
+  if (x.kind != PtxTileValue::shared || scale.kind != PtxTileValue::keyVector || !x.element.isInteger(8))
     return op.emitOpError("dequantises ")
            << op.getX().getType() << "; ptx kernels take loaded int8 rows";
   waitForLateKeys(p);
-  TileValue tile;
+  PtxTileValue tile;
   tile.layout = SharedLayout::get(s.blockK, x.layout.dim, 2);
   tile.element = p.getBF16Type();
   tile.base = p.i32(s.expandedOffset);

@@ -1,5 +1,5 @@
 // Moves tiles between global memory, shared memory and registers: staged copies,
-// query fragments, int8 queries, stores. See TileValue for the layouts.
+// query fragments, int8 queries, stores. See PtxTileValue for the layouts.
 #include "compiler/target/ptx/KernelLowering.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -23,13 +23,13 @@ static void ifThen(PtxBuilder &p, Value condition, function_ref<void(PtxBuilder 
     scf::IfOp::create(p, p.loc, condition, build(then));
 }
 
-Value KernelLowering::swizzledBytes(PtxBuilder &p, const SharedLayout &layout, Value row,
+Value PtxLowering::swizzledBytes(PtxBuilder &p, const SharedLayout &layout, Value row,
                                     Value chunk) {
   Value f = p.andI(p.shrU(row, layout.swizzleShift()), layout.swizzleMask());
   return p.shl(p.xorI(chunk, f), 4);
 }
 
-ChunkAddress::ChunkAddress(PtxBuilder &p, KernelLowering &kernel, const TileValue &tile, Value row,
+ChunkAddress::ChunkAddress(PtxBuilder &p, PtxLowering &kernel, const PtxTileValue &tile, Value row,
                            Value chunk, Value rowAbove)
     : layout(tile.layout) {
   Value rows = rowAbove ? p.add(rowAbove, row) : row;
@@ -53,7 +53,7 @@ Value ChunkAddress::at(PtxBuilder &p, int64_t chunk, int64_t row) {
 
 // Thread i copies chunk i mod chunks of row i div chunks, then goes on `step` rows
 // below, so that every address is the one before plus something uniform.
-void KernelLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedLayout &layout,
+void PtxLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedLayout &layout,
                               Value base, const CopyRange &range) {
   int64_t step = s.threads() / layout.chunks;
   auto copyChunks = [&](PtxBuilder &p) {
@@ -98,7 +98,7 @@ void KernelLowering::copyTile(PtxBuilder &p, const Buffer &buffer, const SharedL
       [&](PtxBuilder &p) { copyTileByElements(p, buffer, layout, base, range); });
 }
 
-void KernelLowering::copyTileByElements(PtxBuilder &p, const Buffer &buffer,
+void PtxLowering::copyTileByElements(PtxBuilder &p, const Buffer &buffer,
                                         const SharedLayout &layout, Value base,
                                         const CopyRange &range) {
   int64_t elements = 16 / layout.elementBytes;
@@ -135,7 +135,7 @@ void KernelLowering::copyTileByElements(PtxBuilder &p, const Buffer &buffer,
   b.store(loaded.getResult(0), sharedAt(b, target), 16);
 }
 
-void KernelLowering::copyVector(PtxBuilder &p, const Buffer &buffer, int64_t rows, Value base,
+void PtxLowering::copyVector(PtxBuilder &p, const Buffer &buffer, int64_t rows, Value base,
                                 const CopyRange &range) {
   for (int64_t start = 0; start < rows; start += s.threads()) {
     Value row = p.add(thread, start);
@@ -149,7 +149,7 @@ void KernelLowering::copyVector(PtxBuilder &p, const Buffer &buffer, int64_t row
   }
 }
 
-void KernelLowering::copyKeys(PtxBuilder &p, const StagedKeys &keys, Value stage,
+void PtxLowering::copyKeys(PtxBuilder &p, const StagedKeys &keys, Value stage,
                               const CopyRange &range) {
   Value base = p.i32(keys.offset);
   if (keys.ahead)
@@ -160,10 +160,10 @@ void KernelLowering::copyKeys(PtxBuilder &p, const StagedKeys &keys, Value stage
     copyTile(p, buffers[keys.binding], keys.layout, base, range);
 }
 
-LogicalResult KernelLowering::lowerLoadKeys(PtxBuilder &p, tile::LoadKeysOp op) {
+LogicalResult PtxLowering::lowerLoadKeys(PtxBuilder &p, tile::LoadKeysOp op) {
   const StagedKeys &keys = s.keysOf(op.getBinding());
-  TileValue tile;
-  tile.kind = keys.vector ? TileValue::keyVector : TileValue::shared;
+  PtxTileValue tile;
+  tile.kind = keys.vector ? PtxTileValue::keyVector : PtxTileValue::shared;
   tile.layout = keys.layout;
   tile.element = buffers[op.getBinding()].element;
   tile.base = p.i32(keys.offset);
@@ -175,11 +175,11 @@ LogicalResult KernelLowering::lowerLoadKeys(PtxBuilder &p, tile::LoadKeysOp op) 
 
 //===-- Queries ----------------------------------------------------------------===//
 
-LogicalResult KernelLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesOp op) {
+LogicalResult PtxLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesOp op) {
   const Buffer &buffer = buffers[op.getBinding()];
   auto type = cast<tile::TileType>(op.getType());
-  TileValue staged;
-  staged.kind = TileValue::shared;
+  PtxTileValue staged;
+  staged.kind = PtxTileValue::shared;
   staged.element = buffer.element;
   staged.layout =
       SharedLayout::get(s.blockQ, type.getShape()[1], buffer.element.getIntOrFloatBitWidth() / 8);
@@ -195,16 +195,16 @@ LogicalResult KernelLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesO
 
 // Lane 8 i + r names row r of matrix i; the matrices are (rows 0-7, first chunk),
 // (rows 8-15, first), (rows 0-7, second), (rows 8-15, second): operand A.
-SmallVector<Value> KernelLowering::loadQueryFragment(PtxBuilder &p, const TileValue &q,
+SmallVector<Value> PtxLowering::loadQueryFragment(PtxBuilder &p, const PtxTileValue &q,
                                                      int64_t rowTile, int64_t step) {
   Value row = p.andI(lane, 15);
   ChunkAddress address(p, *this, q, row, p.shrU(lane, 4), p.add(warpRow, rowTile * 16));
   return p.ldmatrix(address.at(p, step * 2, 0), /*transposed=*/false);
 }
 
-TileValue KernelLowering::queryFragments(PtxBuilder &p, const TileValue &staged) {
-  TileValue q = staged;
-  q.kind = TileValue::queries;
+PtxTileValue PtxLowering::queryFragments(PtxBuilder &p, const PtxTileValue &staged) {
+  PtxTileValue q = staged;
+  q.kind = PtxTileValue::queries;
   if (!s.queriesInRegisters)
     return q;
   for (int64_t m = 0; m < s.rowTiles; ++m)
@@ -215,9 +215,9 @@ TileValue KernelLowering::queryFragments(PtxBuilder &p, const TileValue &staged)
 
 // Two lanes share a row. Each finds the maximum of its half, then writes it as
 // int8 to shared memory, from where the fragments are read.
-LogicalResult KernelLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) {
-  const TileValue x = tiles.lookup(op.getX());
-  if (x.kind != TileValue::shared)
+LogicalResult PtxLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) {
+  const PtxTileValue x = tiles.lookup(op.getX());
+  if (x.kind != PtxTileValue::shared)
     return op.emitOpError("quantises a tile that no load_queries made");
   SharedLayout packed = SharedLayout::get(s.blockQ, s.qkDim, 1);
   int64_t scales = s.quantizedOffset + packed.bytes();
@@ -288,13 +288,13 @@ LogicalResult KernelLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) 
     b.store(vector, sharedAt(b, address), 16);
   }
   p.warpSync(); // a warp reads the rows that it wrote
-  TileValue staged;
+  PtxTileValue staged;
   staged.layout = packed;
   staged.base = p.i32(s.quantizedOffset);
   staged.element = p.getI8Type();
   tiles[op.getResult()] = queryFragments(p, staged);
-  TileValue rows;
-  rows.kind = TileValue::rows;
+  PtxTileValue rows;
+  rows.kind = PtxTileValue::rows;
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t h = 0; h < 2; ++h) {
       Value row = p.add(p.add(warpRow, m * 16 + h * 8), p.shrU(lane, 2));
@@ -307,8 +307,8 @@ LogicalResult KernelLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) 
 
 //===-- Stores -------------------------------------------------------------------===//
 
-LogicalResult KernelLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQueriesOp op) {
-  TileValue tile = tiles.lookup(op.getValue());
+LogicalResult PtxLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQueriesOp op) {
+  PtxTileValue tile = tiles.lookup(op.getValue());
   const Buffer &buffer = buffers[op.getBinding()];
   int64_t bytes = buffer.element.getIntOrFloatBitWidth() / 8;
   if (!isa<FloatType>(buffer.element))
@@ -325,7 +325,7 @@ LogicalResult KernelLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQuerie
       Value token = p.wide(p.add(firstRow, row));
       Value target =
           p.offset(buffer.base, arith::MulIOp::create(p, p.loc, token, buffer.tokenBytes));
-      if (tile.kind == TileValue::rows) {
+      if (tile.kind == PtxTileValue::rows) {
         Value once = p.andI(inside, p.equal(t, p.i32(0)));
         ifThen(p, once,
                [&](PtxBuilder &p) { p.store(narrow(p, tile.values[m * 2 + h]), target, bytes); });

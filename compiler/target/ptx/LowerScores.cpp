@@ -12,17 +12,17 @@ static constexpr double kMaskedScore = -1e30, kInitialMaximum = -1e20;
 static constexpr double kLn2 = 0.6931471805599453, kLog2e = 1.4426950408889634;
 static constexpr uint32_t kMinusInfinityBits = 0xff800000u;
 
-Value KernelLowering::queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half) {
+Value PtxLowering::queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half) {
   return p.add(p.add(p.add(item.qLow, warpRow), p.shrU(lane, 2)), rowTile * 16 + half * 8);
 }
 
-Value KernelLowering::laneColumn(PtxBuilder &p) { return p.shl(p.andI(lane, 3), 1); }
+Value PtxLowering::laneColumn(PtxBuilder &p) { return p.shl(p.andI(lane, 3), 1); }
 
-LogicalResult KernelLowering::lowerDequantizeScores(PtxBuilder &p, tile::DequantizeScoresOp op) {
-  TileValue scores = tiles.lookup(op.getS());
-  const TileValue rows = tiles.lookup(op.getRowScale()), keys = tiles.lookup(op.getKeyScale());
-  if (scores.kind != TileValue::accumulator || rows.kind != TileValue::rows ||
-      keys.kind != TileValue::keyVector)
+LogicalResult PtxLowering::lowerDequantizeScores(PtxBuilder &p, tile::DequantizeScoresOp op) {
+  PtxTileValue scores = tiles.lookup(op.getS());
+  const PtxTileValue rows = tiles.lookup(op.getRowScale()), keys = tiles.lookup(op.getKeyScale());
+  if (scores.kind != PtxTileValue::accumulator || rows.kind != PtxTileValue::rows ||
+      keys.kind != PtxTileValue::keyVector)
     return op.emitOpError("needs scores from tile.dot_qk, row scales and loaded key scales");
   for (int64_t j = 0; j < scores.columns; ++j) {
     auto [low, high] = loadScalePair(p, keys.base, j);
@@ -37,8 +37,8 @@ LogicalResult KernelLowering::lowerDequantizeScores(PtxBuilder &p, tile::Dequant
   return success();
 }
 
-LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
-  TileValue scores = tiles.lookup(op.getS());
+LogicalResult PtxLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
+  PtxTileValue scores = tiles.lookup(op.getS());
   Value firstKey = p.add(keyBlock.position, laneColumn(p));
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t j = 0; j < scores.columns; ++j)
@@ -53,8 +53,8 @@ LogicalResult KernelLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
-  TileValue scores = tiles.lookup(op.getS());
+LogicalResult PtxLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
+  PtxTileValue scores = tiles.lookup(op.getS());
   Value masked = p.f32(kMaskedScore);
   // What differs by column is a constant added to what differs by lane and block:
   // nothing is left to be computed once and kept in registers for all blocks.
@@ -75,13 +75,13 @@ LogicalResult KernelLowering::lowerMask(PtxBuilder &p, tile::MaskOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::lowerSoftmaxInit(PtxBuilder &p, tile::SoftmaxInitOp op) {
-  TileValue max, sum, out;
-  max.kind = sum.kind = TileValue::rows;
+LogicalResult PtxLowering::lowerSoftmaxInit(PtxBuilder &p, tile::SoftmaxInitOp op) {
+  PtxTileValue max, sum, out;
+  max.kind = sum.kind = PtxTileValue::rows;
   max.values.assign(s.rowTiles * 2, p.f32(kInitialMaximum));
   sum.values.assign(s.rowTiles * 2, p.f32(0));
   sum.partial = true;
-  out.kind = TileValue::accumulator;
+  out.kind = PtxTileValue::accumulator;
   out.columns = s.outTiles;
   out.values.assign(s.rowTiles * out.columns * 4, p.f32(0));
   tiles[op.getMax()] = max;
@@ -92,9 +92,9 @@ LogicalResult KernelLowering::lowerSoftmaxInit(PtxBuilder &p, tile::SoftmaxInitO
 
 // The four lanes of a quad share two rows. The maximum is agreed on at every
 // step; each lane sums its own columns, and softmax_finish adds the four parts.
-LogicalResult KernelLowering::lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepOp op) {
-  TileValue probabilities = tiles.lookup(op.getS()), max = tiles.lookup(op.getMax());
-  TileValue sum = tiles.lookup(op.getSum()), alpha = max;
+LogicalResult PtxLowering::lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepOp op) {
+  PtxTileValue probabilities = tiles.lookup(op.getS()), max = tiles.lookup(op.getMax());
+  PtxTileValue sum = tiles.lookup(op.getSum()), alpha = max;
   Value factor = scalars.lookup(op.getFactor());
   int64_t columns = probabilities.columns;
   for (int64_t m = 0; m < s.rowTiles; ++m)
@@ -135,9 +135,9 @@ LogicalResult KernelLowering::lowerSoftmaxStep(PtxBuilder &p, tile::SoftmaxStepO
   return success();
 }
 
-LogicalResult KernelLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinishOp op) {
-  TileValue out = tiles.lookup(op.getO()), lse = tiles.lookup(op.getMax());
-  const TileValue sum = tiles.lookup(op.getSum());
+LogicalResult PtxLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinishOp op) {
+  PtxTileValue out = tiles.lookup(op.getO()), lse = tiles.lookup(op.getMax());
+  const PtxTileValue sum = tiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor());
   Value sink =
       op.getSinkLogit() ? p.fmul(scalars.lookup(op.getSinkLogit()), p.f32(kLog2e)) : Value();

@@ -17,7 +17,7 @@ enum CarriedWord { kSegment = 0, kBegin = 1, kStage = 2, kCarriedWords = 3 };
 
 } // namespace
 
-LogicalResult KernelLowering::lowerForKeys(PtxBuilder &p, tile::ForKeysOp op) {
+LogicalResult PtxLowering::lowerForKeys(PtxBuilder &p, tile::ForKeysOp op) {
   SmallVector<Value> state = {p.i32(-1), p.i32(0), p.i32(0)};
   for (Value init : op.getInits())
     llvm::append_range(state, tiles.lookup(init).values);
@@ -38,7 +38,7 @@ LogicalResult KernelLowering::lowerForKeys(PtxBuilder &p, tile::ForKeysOp op) {
   p.waitCopies(0);
   ArrayRef<Value> rest = ArrayRef(final).drop_front(kCarriedWords);
   for (auto [init, result] : llvm::zip(op.getInits(), op.getResults())) {
-    TileValue tile = tiles.lookup(init);
+    PtxTileValue tile = tiles.lookup(init);
     tile.values.assign(rest.begin(), rest.begin() + tile.values.size());
     rest = rest.drop_front(tile.values.size());
     tiles[result] = tile;
@@ -60,7 +60,7 @@ static void ifThen(PtxBuilder &p, Value condition, function_ref<void(PtxBuilder 
 //
 // The first wait's barrier also says that every warp is done with V n-1 and K n-1,
 // whose places the copies overwrite.
-SmallVector<Value> KernelLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp op, bool full,
+SmallVector<Value> PtxLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp op, bool full,
                                                  const KeyBlock &block, ValueRange state) {
   Value stage = state[kStage];
   Value inFlight =
@@ -90,7 +90,7 @@ SmallVector<Value> KernelLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp 
   SmallVector<Value> carried(state);
   ArrayRef<Value> rest = ArrayRef(carried).drop_front(kCarriedWords);
   for (auto [init, argument] : llvm::zip(op.getInits(), body.getArguments().drop_front(1))) {
-    TileValue tile = tiles.lookup(init);
+    PtxTileValue tile = tiles.lookup(init);
     tile.values.assign(rest.begin(), rest.begin() + tile.values.size());
     rest = rest.drop_front(tile.values.size());
     tiles[argument] = tile;
@@ -107,7 +107,7 @@ SmallVector<Value> KernelLowering::lowerKeyBlock(PtxBuilder &p, tile::ForKeysOp 
 // Copies the keys of the block that the walk will visit next, if it is the next
 // one of this segment: classify is asked about it here, so that keys that no
 // query attends are never loaded. Every path commits one group of copies.
-void KernelLowering::prefetch(PtxBuilder &p, tile::ForKeysOp op, const KeyBlock &block, Value stage,
+void PtxLowering::prefetch(PtxBuilder &p, tile::ForKeysOp op, const KeyBlock &block, Value stage,
                               SmallVectorImpl<Value> &nextState) {
   Value record =
       p.add(p.add(word(p, ATTN_W_SEGMENT_BASE), p.mul(batch, word(p, ATTN_W_SEGMENT_STRIDE))),
@@ -131,7 +131,7 @@ void KernelLowering::prefetch(PtxBuilder &p, tile::ForKeysOp op, const KeyBlock 
   nextState.assign({p.select(wanted, block.segment, p.i32(-1)), begin, otherStage});
 }
 
-void KernelLowering::waitForLateKeys(PtxBuilder &p) {
+void PtxLowering::waitForLateKeys(PtxBuilder &p) {
   if (lateKeysReady)
     return;
   p.waitCopies(1); // the keys of the next block stay in flight

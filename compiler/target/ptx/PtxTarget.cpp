@@ -46,7 +46,7 @@ struct ConvertTileToNVVM : PassWrapper<ConvertTileToNVVM, OperationPass<ModuleOp
       if (failed(schedule))
         return signalPassFailure();
       std::string symbol = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch).symbol;
-      if (failed(KernelLowering(kernel, *schedule).lower(symbol, shared)))
+      if (failed(PtxLowering(kernel, *schedule).lower(symbol, shared)))
         return signalPassFailure();
       kernel.erase();
     }

@@ -10,11 +10,11 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-KernelLowering::KernelLowering(tile::KernelOp kernel, const SpirvSchedule &schedule,
+SpirvLowering::SpirvLowering(tile::KernelOp kernel, const SpirvSchedule &schedule,
                                gpu::GPUFuncOp func)
     : kernel(kernel), schedule(schedule), func(func), kernelVDim(kernel.getVDim()) {}
 
-LogicalResult KernelLowering::run() {
+LogicalResult SpirvLowering::run() {
   OpBuilder b = OpBuilder::atBlockEnd(&func.getBody().front());
   Location loc = kernel.getLoc();
   Emit e{b, loc};
@@ -35,7 +35,9 @@ LogicalResult KernelLowering::run() {
   context.item = [this](OpBuilder &, Location, int64_t which) {
     return which == 0   ? buffers->head()
            : which == 1 ? buffers->batch()
-                        : buffers->word(ATTN_W_LAYER);
+                        : buffers->word(which == 2   ? ATTN_W_LAYER
+                                        : which == 3 ? ATTN_W_HEADS
+                                                     : ATTN_W_KV_HEADS);
   };
   context.tableLoad = [this](OpBuilder &b, Location loc, int64_t binding, ValueRange indices,
                              Type type) {
@@ -69,14 +71,14 @@ LogicalResult KernelLowering::run() {
   return success();
 }
 
-LogicalResult KernelLowering::lowerBlock(OpBuilder &b, Block &block) {
+LogicalResult SpirvLowering::lowerBlock(OpBuilder &b, Block &block) {
   for (Operation &op : block)
     if (!isa<tile::YieldOp>(op) && failed(lower(b, op)))
       return failure();
   return success();
 }
 
-LogicalResult KernelLowering::lower(OpBuilder &b, Operation &op) {
+LogicalResult SpirvLowering::lower(OpBuilder &b, Operation &op) {
   return TypeSwitch<Operation *, LogicalResult>(&op)
       .Case([&](tile::LoadQueriesOp op) { return loadQueries(b, op); })
       .Case([&](tile::StoreQueriesOp op) { return storeQueries(b, op); })
@@ -96,7 +98,7 @@ LogicalResult KernelLowering::lower(OpBuilder &b, Operation &op) {
 }
 
 // Ops between the tile ops: parameters, items, tables and plain arithmetic.
-LogicalResult KernelLowering::lowerScalar(OpBuilder &b, Operation &op) {
+LogicalResult SpirvLowering::lowerScalar(OpBuilder &b, Operation &op) {
   Location loc = op.getLoc();
   if (auto factor = dyn_cast<tile::ScoreFactorOp>(op)) {
     Emit e{b, loc};
@@ -128,7 +130,7 @@ LogicalResult KernelLowering::lowerScalar(OpBuilder &b, Operation &op) {
   return op.emitOpError("has no lowering to spirv");
 }
 
-LogicalResult KernelLowering::chooseWidths() {
+LogicalResult SpirvLowering::chooseWidths() {
   // The least width that both sides of a product can be read in, whole words.
   auto choose = [&](int64_t dim, ArrayRef<tile::Role> roles, int64_t &width) -> LogicalResult {
     int64_t least = 1;
@@ -150,7 +152,7 @@ LogicalResult KernelLowering::chooseWidths() {
 
 //===-- Loops and workgroup memory ----------------------------------------------===//
 
-SmallVector<Value> KernelLowering::loop(OpBuilder &b, Location loc, Value end, int64_t step,
+SmallVector<Value> SpirvLowering::loop(OpBuilder &b, Location loc, Value end, int64_t step,
                                         ValueRange carried, LoopBody body) {
   Emit e{b, loc};
   auto forOp = scf::ForOp::create(b, loc, e.i32(0), end, e.i32(step), carried,
@@ -160,7 +162,7 @@ SmallVector<Value> KernelLowering::loop(OpBuilder &b, Location loc, Value end, i
   return SmallVector<Value>(forOp.getResults());
 }
 
-SmallVector<Value> KernelLowering::onOwners(OpBuilder &b, Location loc, TypeRange types,
+SmallVector<Value> SpirvLowering::onOwners(OpBuilder &b, Location loc, TypeRange types,
                                             function_ref<SmallVector<Value>(OpBuilder &)> body) {
   if (!isOwner)
     return body(b);
@@ -176,7 +178,7 @@ SmallVector<Value> KernelLowering::onOwners(OpBuilder &b, Location loc, TypeRang
   return SmallVector<Value>(branch.getResults());
 }
 
-Value KernelLowering::shared(StringRef name, int64_t elements, Type type) {
+Value SpirvLowering::shared(StringRef name, int64_t elements, Type type) {
   Value &memory = sharedMemory[name];
   if (!memory) {
     OpBuilder b = OpBuilder::atBlockBegin(&func.getBody().front());
@@ -187,25 +189,25 @@ Value KernelLowering::shared(StringRef name, int64_t elements, Type type) {
   return memory;
 }
 
-Value KernelLowering::loadShared(OpBuilder &b, Location loc, Value memory, Value index) {
+Value SpirvLowering::loadShared(OpBuilder &b, Location loc, Value memory, Value index) {
   Value at = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
   return memref::LoadOp::create(b, loc, memory, at);
 }
 
-void KernelLowering::storeShared(OpBuilder &b, Location loc, Value value, Value memory,
+void SpirvLowering::storeShared(OpBuilder &b, Location loc, Value value, Value memory,
                                  Value index) {
   Value at = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
   memref::StoreOp::create(b, loc, value, memory, at);
 }
 
-Value KernelLowering::scoreIndex(OpBuilder &b, Location loc, Value row, Value key) {
+Value SpirvLowering::scoreIndex(OpBuilder &b, Location loc, Value row, Value key) {
   Emit e{b, loc};
   return e.addI(e.mulI(row, e.i32(schedule.keys + 1)), key);
 }
 
-void KernelLowering::barrier(OpBuilder &b, Location loc) { gpu::BarrierOp::create(b, loc); }
+void SpirvLowering::barrier(OpBuilder &b, Location loc) { gpu::BarrierOp::create(b, loc); }
 
-std::pair<Value, Value> KernelLowering::outputDim(OpBuilder &b, Location loc, int64_t unit) {
+std::pair<Value, Value> SpirvLowering::outputDim(OpBuilder &b, Location loc, int64_t unit) {
   // Neighbouring invocations have neighbouring units, so that loads coalesce.
   Emit e{b, loc};
   Value index = e.addI(column, e.i32(unit * schedule.columns));
@@ -220,7 +222,7 @@ std::pair<Value, Value> KernelLowering::outputDim(OpBuilder &b, Location loc, in
 
 //===-- Loads and stores ------------------------------------------------------===//
 
-LogicalResult KernelLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) {
+LogicalResult SpirvLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) {
   int64_t binding = op.getBinding();
   Location loc = op.getLoc();
   auto rowOf = [&](const Row &row) { return buffers->row(b, loc, binding, row.token); };
@@ -245,7 +247,7 @@ LogicalResult KernelLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) 
   return success();
 }
 
-LogicalResult KernelLowering::storeQueries(OpBuilder &b, tile::StoreQueriesOp op) {
+LogicalResult SpirvLowering::storeQueries(OpBuilder &b, tile::StoreQueriesOp op) {
   int64_t binding = op.getBinding();
   Location loc = op.getLoc();
   auto storeIf = [&](OpBuilder &b, Value condition, function_ref<void(OpBuilder &)> store) {
@@ -286,10 +288,10 @@ LogicalResult KernelLowering::storeQueries(OpBuilder &b, tile::StoreQueriesOp op
   return success();
 }
 
-LogicalResult KernelLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
+LogicalResult SpirvLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
   int64_t binding = op.getBinding();
   Location loc = op.getLoc();
-  KeyTile &tile = keyTiles[op.getResult()];
+  SpirvKeyTile &tile = keyTiles[op.getResult()];
   tile.width = buffers->perWord(binding);
   tile.open = [=, this](OpBuilder &b, Value slot) -> PieceLoader {
     Value row = buffers->row(b, loc, binding, slot);
@@ -303,7 +305,7 @@ LogicalResult KernelLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
 
 //===-- The walk over keys -----------------------------------------------------===//
 
-LogicalResult KernelLowering::forKeys(OpBuilder &b, tile::ForKeysOp op) {
+LogicalResult SpirvLowering::forKeys(OpBuilder &b, tile::ForKeysOp op) {
   auto valuesOf = [&](Value tile) -> SmallVector<Value> & {
     auto numbers = rowTiles.find(tile);
     return numbers != rowTiles.end() ? numbers->second.values : outputTiles[tile].pieces;

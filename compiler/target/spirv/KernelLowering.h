@@ -12,9 +12,9 @@
 
 namespace mlir::attn {
 
-class KernelLowering {
+class SpirvLowering {
 public:
-  KernelLowering(tile::KernelOp kernel, const SpirvSchedule &schedule, gpu::GPUFuncOp func);
+  SpirvLowering(tile::KernelOp kernel, const SpirvSchedule &schedule, gpu::GPUFuncOp func);
 
   /// Emits the whole kernel.
   LogicalResult run();
@@ -100,7 +100,7 @@ private:
   llvm::StringMap<Value> sharedMemory;
   DenseMap<Value, RowTile> rowTiles;
   DenseMap<Value, QueryTile> queryTiles;
-  DenseMap<Value, KeyTile> keyTiles;
+  DenseMap<Value, SpirvKeyTile> keyTiles;
   DenseMap<Value, ScoreTile> scoreTiles;
   DenseMap<Value, OutputTile> outputTiles;
 };

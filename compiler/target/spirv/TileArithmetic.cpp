@@ -31,13 +31,13 @@ static SmallVector<Value> elementsOf(OpBuilder &b, Location loc, Value piece) {
 //===-- Products ---------------------------------------------------------------===//
 
 // Integer products are computed in f32 too: every partial sum is exact.
-LogicalResult KernelLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
+LogicalResult SpirvLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
   if (op.getResult().getType().getElementType().isInteger(32) &&
       int64_t(kernel.getQkDim()) > kExactInt8Dims)
     return op.emitOpError() << "sums " << kernel.getQkDim() << " int8 products; spirv allows up to "
                             << kExactInt8Dims;
   const QueryTile q = queryTiles.lookup(op.getQ());
-  const KeyTile k = keyTiles.lookup(op.getK());
+  const SpirvKeyTile k = keyTiles.lookup(op.getK());
   int64_t width = std::max({dotWidth, q.width, k.width});
   if (kernel.getQkDim() % width != 0)
     return op.emitOpError() << "has qk_dim " << kernel.getQkDim() << "; spirv allows multiples of "
@@ -94,8 +94,8 @@ LogicalResult KernelLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
-  const KeyTile v = keyTiles.lookup(op.getV());
+LogicalResult SpirvLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
+  const SpirvKeyTile v = keyTiles.lookup(op.getV());
   OutputTile o = outputTiles.lookup(op.getO());
   Location loc = op.getLoc();
   int64_t rows = schedule.rows, units = outputUnits();
@@ -135,7 +135,7 @@ LogicalResult KernelLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
 //===-- Quantisation -----------------------------------------------------------===//
 
 // Each owner of a row packs it into workgroup memory, four numbers to a word.
-LogicalResult KernelLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
+LogicalResult SpirvLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
   const QueryTile x = queryTiles.lookup(op.getX());
   int64_t dim = kernel.getQkDim();
   if (dim % 4 != 0)
@@ -193,9 +193,9 @@ LogicalResult KernelLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::dequantizeScores(OpBuilder &b, tile::DequantizeScoresOp op) {
+LogicalResult SpirvLowering::dequantizeScores(OpBuilder &b, tile::DequantizeScoresOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
-  const KeyTile keyScale = keyTiles.lookup(op.getKeyScale());
+  const SpirvKeyTile keyScale = keyTiles.lookup(op.getKeyScale());
   const RowTile rowScale = rowTiles.lookup(op.getRowScale());
   Location loc = op.getLoc();
   ScoreTile &result = scoreTiles[op.getResult()];
@@ -208,11 +208,11 @@ LogicalResult KernelLowering::dequantizeScores(OpBuilder &b, tile::DequantizeSco
   return success();
 }
 
-LogicalResult KernelLowering::dequantizeKeys(OpBuilder &b, tile::DequantizeKeysOp op) {
-  const KeyTile x = keyTiles.lookup(op.getX());
-  const KeyTile scale = keyTiles.lookup(op.getScale());
+LogicalResult SpirvLowering::dequantizeKeys(OpBuilder &b, tile::DequantizeKeysOp op) {
+  const SpirvKeyTile x = keyTiles.lookup(op.getX());
+  const SpirvKeyTile scale = keyTiles.lookup(op.getScale());
   Location loc = op.getLoc();
-  KeyTile &result = keyTiles[op.getResult()];
+  SpirvKeyTile &result = keyTiles[op.getResult()];
   result.width = x.width;
   result.open = [=](OpBuilder &b, Value slot) -> PieceLoader {
     PieceLoader load = x.open(b, slot);
@@ -228,7 +228,7 @@ LogicalResult KernelLowering::dequantizeKeys(OpBuilder &b, tile::DequantizeKeysO
 
 //===-- Scores and masks --------------------------------------------------------===//
 
-LogicalResult KernelLowering::score(OpBuilder &b, tile::ScoreOp op) {
+LogicalResult SpirvLowering::score(OpBuilder &b, tile::ScoreOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
   result = s;
@@ -243,7 +243,7 @@ LogicalResult KernelLowering::score(OpBuilder &b, tile::ScoreOp op) {
   return success();
 }
 
-LogicalResult KernelLowering::mask(OpBuilder &b, tile::MaskOp op) {
+LogicalResult SpirvLowering::mask(OpBuilder &b, tile::MaskOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
   result.masked = true;
@@ -263,7 +263,7 @@ LogicalResult KernelLowering::mask(OpBuilder &b, tile::MaskOp op) {
 
 //===-- Online softmax -----------------------------------------------------------===//
 
-LogicalResult KernelLowering::softmaxInit(OpBuilder &b, tile::SoftmaxInitOp op) {
+LogicalResult SpirvLowering::softmaxInit(OpBuilder &b, tile::SoftmaxInitOp op) {
   Emit e{b, op.getLoc()};
   Type type = f32Type();
   if (outputWidth > 1)
@@ -274,7 +274,7 @@ LogicalResult KernelLowering::softmaxInit(OpBuilder &b, tile::SoftmaxInitOp op) 
   return success();
 }
 
-LogicalResult KernelLowering::softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op) {
+LogicalResult SpirvLowering::softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
   const RowTile max = rowTiles.lookup(op.getMax()), sum = rowTiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor());
@@ -342,7 +342,7 @@ LogicalResult KernelLowering::softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op) 
   return success();
 }
 
-LogicalResult KernelLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp op) {
+LogicalResult SpirvLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp op) {
   Location loc = op.getLoc();
   const RowTile max = rowTiles.lookup(op.getMax()), sum = rowTiles.lookup(op.getSum());
   Value factor = scalars.lookup(op.getFactor()), sink;

@@ -1,4 +1,4 @@
-// Makes the gpu.module and its function around each kernel; KernelLowering fills it.
+// Makes the gpu.module and its function around each kernel; SpirvLowering fills it.
 #include "compiler/target/spirv/TileToGpu.h"
 
 #include "compiler/target/KernelRecord.h"
@@ -42,7 +42,7 @@ static LogicalResult lowerKernel(tile::KernelOp kernel, StringRef arch) {
   func->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
   func->setAttr(spirv::getEntryPointABIAttrName(),
                 spirv::getEntryPointABIAttr(context, {int32_t(schedule->workgroup), 1, 1}));
-  if (failed(KernelLowering(kernel, *schedule, func).run()))
+  if (failed(SpirvLowering(kernel, *schedule, func).run()))
     return failure();
   kernel.erase();
   return success();

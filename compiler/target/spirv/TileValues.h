@@ -28,7 +28,7 @@ using PieceLoader = std::function<Value(OpBuilder &, Value dim, int64_t width)>;
 
 /// A tile over keys. `open` does what is common to the pieces of the key in
 /// `slot`.
-struct KeyTile {
+struct SpirvKeyTile {
   int64_t width = 1; ///< least elements of a piece
   std::function<PieceLoader(OpBuilder &, Value slot)> open;
 };
