@@ -73,7 +73,7 @@ private:
     if (a.slope == 0)
       return a;
     double first = times(a.slope, env.firstBlock), last = times(a.slope, env.lastBlock);
-    return {0, a.low + std::min(first, last), a.high + std::max(first, last)};
+    return checked({0, a.low + std::min(first, last), a.high + std::max(first, last)});
   }
 
   Bounds block(Side side, double scale) const {
@@ -243,9 +243,17 @@ private:
     double divisor = b.low;
     if (op == Op::Div)
       return {a.slope / divisor, a.low / divisor, a.high / divisor};
-    if (std::fmod(a.slope, divisor) != 0)
+    if (std::fmod(a.slope, divisor) == 0)
+      return {a.slope / divisor, std::floor(a.low / divisor), std::floor(a.high / divisor)};
+    if (env.firstBlock == env.lastBlock) {
       a = flat(a);
-    return {a.slope / divisor, std::floor(a.low / divisor), std::floor(a.high / divisor)};
+      return {0, std::floor(a.low / divisor), std::floor(a.high / divisor)};
+    }
+    // floor(x / n) lies in (x - n + 1) / n .. x / n, so that B still cancels;
+    // the margin covers the rounding of the quotients.
+    double low = (a.low - divisor + 1) / divisor, high = a.high / divisor;
+    return {a.slope / divisor, low - 1e-9 * std::max(1.0, std::fabs(low)),
+            high + 1e-9 * std::max(1.0, std::fabs(high))};
   }
 
   Bounds modulo(Bounds a, Bounds b) const {

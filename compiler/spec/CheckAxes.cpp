@@ -279,7 +279,7 @@ ExprPtr Checker::axisValue(Side side, const std::vector<ast::Name> &path, Source
   AxisSide result;
   switch (closedScope ? Found::Missing : findAxis(side, path, result)) {
   case Found::Yes:
-    return result.value;
+    return placed(result.value, range);
   case Found::Ambiguous: {
     std::vector<std::string> ways;
     for (const TokenGroup &group : visible(side))

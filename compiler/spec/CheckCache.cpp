@@ -65,10 +65,9 @@ public:
     bool point = box.firstBlock == box.lastBlock && box.minDistance == box.maxDistance;
     if (bounds.isTrue() || point || ++boxes > maxBoxes || boxes > maxSteps / mask.treeSize)
       return corner(box);
-    // Split the wider side; of an unbounded one, cut off a finite part.
-    auto width = [](double low, double high) { return high - low; };
-    bool splitBlock =
-        width(box.firstBlock, box.lastBlock) >= width(box.minDistance, box.maxDistance);
+    // Distances first: at one distance most masks are decided for every block.
+    // Of an unbounded side, a finite part is cut off.
+    bool splitBlock = box.minDistance == box.maxDistance;
     double low = splitBlock ? box.firstBlock : box.minDistance;
     double high = splitBlock ? box.lastBlock : box.maxDistance;
     double middle;

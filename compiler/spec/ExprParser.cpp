@@ -303,9 +303,10 @@ Arg ExprParser::parseArg() {
   } else {
     // Two words, or a word and a number, side by side are no expression.
     TokenKind next = peek(1).kind;
-    bool named = word && (next == TokenKind::Integer || next == TokenKind::Float ||
-                          (next == TokenKind::Word && !isReserved(peek(1).text) &&
-                           !peek(1).is("and") && !peek(1).is("or")));
+    bool named = word && peek(1).range.line == peek().range.line &&
+                 (next == TokenKind::Integer || next == TokenKind::Float ||
+                  (next == TokenKind::Word && !isReserved(peek(1).text) && !peek(1).is("and") &&
+                   !peek(1).is("or")));
     if (!named)
       arg.value = parseExpr();
   }
