@@ -336,8 +336,9 @@ FailureOr<tile::KernelOp> KernelBuilder::run() {
   f32 = builder.getF32Type();
   i32 = builder.getI32Type();
   if (!original.getOutput().empty())
-    return original.getOutput().front().getTerminator()->emitOpError(
-        "ends an output expression, which kernels cannot compute yet; apply it after the kernel");
+    return emitError(original.getOutput().front().getTerminator()->getLoc(),
+                     "kernels cannot apply an output expression yet; leave it out of the spec "
+                     "and apply it to the kernel's output");
   if (failed(chooseTypes()))
     return failure();
   attentionCopy = original.clone();

@@ -8,6 +8,6 @@ attn.attention @gated heads 0 kv_heads 0 qk_dim 32 v_dim 32 types <f32, f32, f32
   attn.yield %true : i1
 } output {
 ^bb0(%o: f32, %head: i32, %batch: i32):
-  // expected-error@+1 {{ends an output expression, which kernels cannot compute yet; apply it after the kernel}}
+  // expected-error@+1 {{kernels cannot apply an output expression yet; leave it out of the spec and apply it to the kernel's output}}
   attn.yield %o : f32
 }
