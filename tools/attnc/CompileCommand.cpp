@@ -63,6 +63,9 @@ bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions
   if (!mlir::attn::compileSpec(spec, options, result, llvm::errs()))
     return false;
   text += result.text;
+  // A stage before the image yields text only; its records name no image.
+  if (options.stopAfter != mlir::attn::Stage::image)
+    return true;
   uint32_t source = bundle.add_spec(spec.fileName, spec.text);
   std::vector<uint32_t> images;
   for (const auto &image : result.images)
