@@ -11,7 +11,7 @@ using namespace mlir;
 using namespace mlir::attn;
 
 SpirvLowering::SpirvLowering(tile::KernelOp kernel, const SpirvSchedule &schedule,
-                               gpu::GPUFuncOp func)
+                             gpu::GPUFuncOp func)
     : kernel(kernel), schedule(schedule), func(func), kernelVDim(kernel.getVDim()) {}
 
 LogicalResult SpirvLowering::run() {
@@ -153,7 +153,7 @@ LogicalResult SpirvLowering::chooseWidths() {
 //===-- Loops and workgroup memory ----------------------------------------------===//
 
 SmallVector<Value> SpirvLowering::loop(OpBuilder &b, Location loc, Value end, int64_t step,
-                                        ValueRange carried, LoopBody body) {
+                                       ValueRange carried, LoopBody body) {
   Emit e{b, loc};
   auto forOp = scf::ForOp::create(b, loc, e.i32(0), end, e.i32(step), carried,
                                   [&](OpBuilder &b, Location loc, Value index, ValueRange values) {
@@ -163,7 +163,7 @@ SmallVector<Value> SpirvLowering::loop(OpBuilder &b, Location loc, Value end, in
 }
 
 SmallVector<Value> SpirvLowering::onOwners(OpBuilder &b, Location loc, TypeRange types,
-                                            function_ref<SmallVector<Value>(OpBuilder &)> body) {
+                                           function_ref<SmallVector<Value>(OpBuilder &)> body) {
   if (!isOwner)
     return body(b);
   auto branch = scf::IfOp::create(
@@ -195,7 +195,7 @@ Value SpirvLowering::loadShared(OpBuilder &b, Location loc, Value memory, Value 
 }
 
 void SpirvLowering::storeShared(OpBuilder &b, Location loc, Value value, Value memory,
-                                 Value index) {
+                                Value index) {
   Value at = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
   memref::StoreOp::create(b, loc, value, memory, at);
 }

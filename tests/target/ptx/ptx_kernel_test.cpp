@@ -278,16 +278,21 @@ TEST(PtxKernelScores, ReadsParametersAndHeads) {
   text.params = "#tile.param<\"reach\", i32, 0, 100>";
   text.mask = R"(
     %reach = tile.param_value 0 : i32
-    %more = arith.addi %reach, %head : i32
+    %heads = tile.item 3
+    %kv_heads = tile.item 4
+    %extra = arith.muli %heads, %kv_heads : i32
+    %some = arith.addi %reach, %extra : i32
+    %more = arith.addi %some, %head : i32
     %low = arith.subi %q, %more : i32
     %admitted = arith.cmpi sge, %k, %low : i32)";
   text.classify = "%any = arith.constant true\n%all = arith.constant false";
   Call call;
-  call.heads = 3;
+  call.heads = 4;
+  call.kvHeads = 2;
   call.queries = 64;
   call.segments = {{0, 64, 0}};
   call.params = {9};
-  call.mask = [](int q, int k, int head) { return k >= q - 9 - head; };
+  call.mask = [](int q, int k, int head) { return k >= q - 9 - 8 - head; };
   expectCorrect(text, call);
 }
 
