@@ -10,7 +10,7 @@ using namespace mlir::attn;
 
 // Steps per iteration: enough to hide the loop in full blocks; partial blocks are
 // rare, so there less code counts more. Both divide the padding of keys (4 steps).
-static int64_t unrollOf(bool full) { return full ? 4 : 2; }
+static int64_t unrollOf(bool full) { return full ? 4 : 1; }
 
 // sum + element * lanes; element and lanes have 32 bits per lane.
 Value CpuLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
