@@ -223,7 +223,7 @@ LogicalResult CpuLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
 // What depends on the keys alone is done once, then each sub-tile of queries
 // passes over the block while K and V are in cache.
 LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state,
-                                        Body body) {
+                                     Body body) {
   for (BlockArgument argument : region.getArguments().drop_front())
     tiles[argument] = state[argument.getArgNumber() - 1];
   for (Operation &op : region.without_terminator()) {

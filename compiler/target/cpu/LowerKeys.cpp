@@ -158,7 +158,7 @@ void CpuLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
 // burst would fill the line buffers and stall. Where the next block to visit lies
 // elsewhere, or nowhere, this costs its instructions only.
 void CpuLowering::prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const Body &body,
-                                      Value part, int64_t parts) {
+                                   Value part, int64_t parts) {
   constexpr int64_t kLineBytes = 64;
   const BindingRows rows = keyBindings[keys.binding];
   int64_t rowLines =

@@ -53,9 +53,9 @@ SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, const Body &body)
 }
 
 // Rewrites the scores where they lie, row by row, and takes their maximum along.
-LogicalResult CpuLowering::lowerScores(
-    LaneBuilder &b, Value from, Value to, const Body &body,
-    llvm::function_ref<Value(LaneBuilder &, Value, Value, int64_t)> rewrite) {
+LogicalResult
+CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
+                         llvm::function_ref<Value(LaneBuilder &, Value, Value, int64_t)> rewrite) {
   const CpuTileValue source = tiles[from];
   Type type = b.lanes(source.integer ? b.i32() : b.f32());
   Value scores = arenaAddress(b, scoresOffset);
@@ -106,7 +106,7 @@ LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Bo
 }
 
 LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::DequantizeScoresOp op,
-                                                    const Body &body) {
+                                                 const Body &body) {
   SmallVector<Value> rowScale = lanesOf(b, op.getRowScale(), body.subTile);
   return lowerScores(b, op.getS(), op.getResult(), body,
                      [&](LaneBuilder &b, Value s, Value row, int64_t j) {
@@ -129,8 +129,8 @@ SmallVector<Value> CpuLowering::rowMaximum(LaneBuilder &b, const Body &body) {
 }
 
 // P = exp2(S * factor - reference) in place of S, summed into `sum`.
-void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor,
-                                  ValueRange reference, SmallVector<Value> &sum) {
+void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
+                               SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset);
   int64_t unroll = body.full ? 2 : 1;
   sum = b.loop(b.constI64(0), body.count, unroll, sum, [&](Value row, ValueRange state) {
@@ -157,7 +157,7 @@ void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor,
 
 // The same, with the probabilities of two neighbouring keys as bf16 in one lane.
 void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value factor,
-                                      ValueRange reference, SmallVector<Value> &sum) {
+                                   ValueRange reference, SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset), pairs = arenaAddress(b, pairsOffset);
   auto pairAddress = [&](Value row) {
     // Row 2i of S and row i of the pairs are both 4 * lanes bytes.
@@ -195,7 +195,7 @@ void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value facto
 // Old and new maxima are rounded to exponents the same way, so that the factors
 // alpha of successive blocks cancel exactly.
 LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp op,
-                                               const Body &body) {
+                                            const Body &body) {
   const CpuTileValue scores = tiles[op.getS()];
   if (scores.kind != CpuTileValue::Kind::scores || scores.integer)
     return unsupported(*op, "the operand is not a tile of float scores");
