@@ -100,6 +100,24 @@ Stored store(const std::vector<float> &values, int batch, int heads, int tokens,
   return stored;
 }
 
+// A table's words are its extents from the outermost, of which rank 4 omits the first.
+Stored storeTable(const Call::Table &table, ElementType type) {
+  Stored stored;
+  stored.dim = table.values.size(), stored.size = element_size(type);
+  size_t first = table.extents.size() > 3 ? 1 : 0;
+  for (size_t d = first; d < table.extents.size(); ++d)
+    stored.words[d - first] = table.extents[d];
+  stored.bytes.resize(table.values.size() * stored.size);
+  for (size_t i = 0; i < table.values.size(); ++i)
+    if (type == ElementType::i32) {
+      int32_t value = static_cast<int32_t>(table.values[i]);
+      std::memcpy(&stored.bytes[i * 4], &value, 4);
+    } else {
+      encode(static_cast<float>(table.values[i]), type, &stored.bytes[i * stored.size]);
+    }
+  return stored;
+}
+
 } // namespace
 
 Tensors makeTensors(const KernelInfo &kernel, const Call &call) {
@@ -193,6 +211,7 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
                   const Tensors &tensors) {
   int slots = slotsOf(call);
   std::vector<Stored> buffers;
+  size_t nextTable = 0;
   for (const BindingInfo &binding : kernel.bindings) {
     auto keys = [&](const std::vector<float> &values, int dim) {
       return store(values, call.batch, call.kvHeads, slots, dim, binding.type, call.misaligned);
@@ -223,9 +242,11 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
           layOut(call.batch, call.heads, call.queries, 1, binding.type, call.misaligned));
       break;
     default:
-      buffers.push_back(store(call.logits, 1, 1, 1, call.logits.size(), binding.type, false));
-      buffers.back().words[0] = call.logits.size(); // the extent of a table of rank 1
-      buffers.back().words[1] = buffers.back().words[2] = 0;
+      buffers.push_back(storeTable(nextTable < call.tables.size()
+                                       ? call.tables[nextTable++]
+                                       : Call::Table{{int64_t(call.logits.size())},
+                                                     {call.logits.begin(), call.logits.end()}},
+                                   binding.type));
     }
   }
   uint32_t bindings = kernel.bindings.size();
@@ -238,15 +259,17 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
   words[ATTN_W_KV_HEADS] = call.kvHeads;
   words[ATTN_W_Q_POSITION] = call.queryPosition;
   words[ATTN_W_SEGMENTS] = call.segments.size();
-  words[ATTN_W_SCALE] =
-      std::bit_cast<uint32_t>(static_cast<float>(1 / std::sqrt(double(kernel.qk_dim))));
+  double scale = call.scale ? call.scale : 1 / std::sqrt(double(kernel.qk_dim));
+  words[ATTN_W_SCALE] = std::bit_cast<uint32_t>(static_cast<float>(scale));
   words[ATTN_W_SEGMENT_BASE] = words.size();
   for (const Segment &s : call.segments)
     for (int word : {s.slot, s.length, s.position, 0})
       words.push_back(word);
   words[ATTN_W_PARAMS] = words.size();
-  for (int param : call.params)
-    words.push_back(param);
+  for (size_t i = 0; i < call.params.size(); ++i)
+    words.push_back(kernel.params[i].type == ElementType::f32
+                        ? std::bit_cast<uint32_t>(static_cast<float>(call.params[i]))
+                        : static_cast<uint32_t>(static_cast<int32_t>(call.params[i])));
 
   ptxemu::Module module = ptxemu::parse_module(ptx);
   ptxemu::GlobalMemory global;

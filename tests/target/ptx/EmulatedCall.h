@@ -22,7 +22,13 @@ struct Call {
   std::vector<Segment> segments;
   bool misaligned = false; ///< rows begin at odd elements
   uint64_t seed = 0;       ///< of the inputs and of the emulator's scheduling
-  std::vector<int> params;
+  std::vector<double> params;
+  double scale = 0; ///< 0: 1 / sqrt(dim)
+  struct Table {
+    std::vector<int64_t> extents;
+    std::vector<double> values;
+  };
+  std::vector<Table> tables; ///< of a spec, in its order
   std::vector<float> logits; ///< sink logit per head
   std::function<bool(int q, int k, int head)> mask = [](int, int, int) { return true; };
   std::function<double(double s, int q, int k, int head)> score;
