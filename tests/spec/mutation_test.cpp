@@ -2,7 +2,7 @@
 // accepted or rejected, but never crash, hang or leave a message without place.
 #include "tests/spec/support.h"
 
-#include <chrono>
+#include <ctime>
 #include <random>
 
 namespace attn::spec {
@@ -104,7 +104,7 @@ TEST(Mutation, expansionIsBounded) {
     lets += "  let a" + n + " = a" + m + " + a" + m + "\n";
     patterns += "pattern p" + n + "(x) = p" + m + "(x) + p" + m + "(x)\n";
   }
-  auto start = std::chrono::steady_clock::now();
+  std::clock_t start = std::clock(); // processor time: the machine may be busy
   EXPECT_EQ(firstError(overTokens(lets + "  mask a59 > 0")), "expr_c2");
   EXPECT_EQ(firstError(patterns + overTokens("  mask p59(q.i) > 0")), "expr_c2");
   EXPECT_EQ(firstError(patterns + overTokens("  mask p59(1) > 0")), "expr_c2");
@@ -117,7 +117,7 @@ TEST(Mutation, expansionIsBounded) {
   for (int i = 1; i < 3000; ++i)
     lets += "  let a" + std::to_string(i) + " = a" + std::to_string(i - 1) + " + 1\n";
   EXPECT_EQ(firstError(overTokens(lets + "  mask a2999 > 0")), "expr_c2");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_LT(std::clock() - start, 10 * CLOCKS_PER_SEC);
 }
 
 TEST(Mutation, derivedAxisChainsAreBounded) {
