@@ -42,7 +42,6 @@ FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, Strin
                               << ", choose a multiple of 8 up to 512";
   s.ownRows = (blockQ + s.workgroup - 1) / s.workgroup;
   s.idleLanes = s.ownRows * s.workgroup > blockQ;
-  s.vector = arch == "t0" ? 1 : 4;
 
   // Workgroup memory: a row's scores (one word of padding turns bank conflicts
   // away), its factor, and its int8 query.
