@@ -34,7 +34,6 @@ struct PtxTileValue {
   Value scaleBase;
   int64_t columns = 0; ///< accumulator: column tiles
 
-  SmallVectorImpl<Value> &operator*() { return values; }
   Value &at(int64_t rowTile, int64_t column, int64_t r) {
     return values[(rowTile * columns + column) * 4 + r];
   }
@@ -60,8 +59,7 @@ private:
 
 class PtxLowering {
 public:
-  PtxLowering(tile::KernelOp kernel, const PtxSchedule &schedule)
-      : kernel(kernel), s(schedule) {}
+  PtxLowering(tile::KernelOp kernel, const PtxSchedule &schedule) : kernel(kernel), s(schedule) {}
 
   /// Creates the kernel function before `kernel` under the name `symbol`.
   LogicalResult lower(StringRef symbol, LLVM::GlobalOp sharedMemory);
@@ -117,9 +115,10 @@ private:
   LogicalResult lowerDotQK(PtxBuilder &p, tile::DotQKOp op);
   LogicalResult lowerDotPV(PtxBuilder &p, tile::DotPVOp op);
   LogicalResult lowerDequantizeKeys(PtxBuilder &p, tile::DequantizeKeysOp op);
-  void multiplyHalf(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities, const PtxTileValue &v,
-                    MmaKind kind);
-  void multiplySingle(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities, const PtxTileValue &v);
+  void multiplyHalf(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities,
+                    const PtxTileValue &v, MmaKind kind);
+  void multiplySingle(PtxBuilder &p, PtxTileValue &out, PtxTileValue &probabilities,
+                      const PtxTileValue &v);
   /// scale[first], scale[first + 1] of a staged key vector.
   std::pair<Value, Value> loadScalePair(PtxBuilder &p, Value base, int64_t columnTile);
 

@@ -14,20 +14,26 @@ namespace {
 
 using interpreter::SpecCase;
 
-class PtxSpec : public testing::TestWithParam<std::string> {};
+class PtxSpec : public testing::TestWithParam<std::string> {
+protected:
+  void expectOracle(const std::string &variant, ElementType type, double limit);
+};
 
-TEST_P(PtxSpec, EqualsOracle) {
+TEST_P(PtxSpec, SinglePrecisionEqualsOracle) { expectOracle("f32", ElementType::f32, 1e-5); }
+TEST_P(PtxSpec, HalfPrecisionEqualsOracle) { expectOracle("bf16", ElementType::bf16, 1e-2); }
+
+void PtxSpec::expectOracle(const std::string &variant, ElementType type, double limit) {
   SpecCase spec(GetParam(), 5);
   ASSERT_EQ(spec.error(), "");
   const spec::AttentionSpec &a = spec.attention();
   if (a.output)
     GTEST_SKIP() << "kernels do not compute output expressions";
-  mlir::attn::KernelShape shape{a.qkDim, a.vDim, ElementType::f32, ElementType::f32,
-                                ElementType::f32};
+  mlir::attn::KernelShape shape{a.qkDim, a.vDim, type, type, type};
   mlir::attn::BlockShape blocks = mlir::attn::choosePtxBlocks("sm_80", shape);
   mlir::attn::TileOptions options;
   options.blockQ = blocks.q;
   options.blockK = blocks.k;
+  options.variant = variant;
   mlir::tile::KernelOp kernel = spec.lower(options);
   ASSERT_TRUE(kernel);
   mlir::OwningOpRef<mlir::ModuleOp> module(mlir::ModuleOp::create(kernel.getLoc()));
@@ -84,9 +90,9 @@ TEST_P(PtxSpec, EqualsOracle) {
     Attention want;
     want.out.assign(expected.o.begin(), expected.o.end());
     want.lse.assign(expected.lse.begin(), expected.lse.end());
-    EXPECT_LE(outputError(info, got, want), 1e-5);
+    EXPECT_LE(outputError(info, got, want), limit);
     if (a.emitLse) {
-      EXPECT_LE(lseError(got, want), 5e-5);
+      EXPECT_LE(lseError(got, want), 5 * limit);
     }
   } catch (const ptxemu::Error &error) {
     FAIL() << error.what();
