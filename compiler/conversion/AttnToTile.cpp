@@ -4,11 +4,11 @@
 #include "compiler/conversion/LowerScalars.h"
 #include "compiler/conversion/Passes.h"
 
+#include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/CSE.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
-#include "mlir/IR/Dominance.h"
 
 #include <cmath>
 
@@ -64,8 +64,8 @@ private:
   OpBuilder &builder;
   const TileOptions &options;
 
-  AttentionOp attention;  // a copy whose patterns are expanded
-  Block *mask = nullptr;  // of the copy
+  AttentionOp attention; // a copy whose patterns are expanded
+  Block *mask = nullptr; // of the copy
   OwningOpRef<AttentionOp> attentionCopy;
   OwningOpRef<RecacheOp> recacheCopy;
   Location loc = builder.getUnknownLoc();
@@ -144,8 +144,8 @@ ArrayAttr KernelBuilder::params() {
         least = std::floor(cast<FloatAttr>(param.getMinimum()).getValueAsDouble());
         most = std::ceil(cast<FloatAttr>(param.getMaximum()).getValueAsDouble());
       }
-      result.push_back(tile::ParamAttr::get(builder.getContext(), param.getName(),
-                                            param.getType(), least, most));
+      result.push_back(tile::ParamAttr::get(builder.getContext(), param.getName(), param.getType(),
+                                            least, most));
     }
   return builder.getArrayAttr(result);
 }
@@ -189,11 +189,11 @@ LogicalResult KernelBuilder::buildClassify(Region &region) {
 }
 
 LogicalResult KernelBuilder::buildMask(Value &scores, Value keys) {
-  auto op = tile::MaskOp::create(builder, mask->getParentOp()->getLoc(), scores.getType(), scores,
-                                 keys);
+  auto op =
+      tile::MaskOp::create(builder, mask->getParentOp()->getLoc(), scores.getType(), scores, keys);
   OpBuilder::InsertionGuard guard(builder);
-  Block *block = builder.createBlock(&op.getBody(), {}, {i32, i32, i32, i32},
-                                     SmallVector<Location>(4, loc));
+  Block *block =
+      builder.createBlock(&op.getBody(), {}, {i32, i32, i32, i32}, SmallVector<Location>(4, loc));
   IntRange positions{0, kMaxPosition};
   IntRange ranges[] = {positions, positions, kItemRange, kItemRange};
   SmallVector<LoweredValue> arguments;
@@ -270,9 +270,9 @@ LogicalResult KernelBuilder::buildStep(Region &region, bool masked) {
   OpBuilder::InsertionGuard guard(builder);
   int64_t rows = options.blockQ;
   Type row = tileType({rows}, f32), out = tileType({rows, int64_t(original.getVDim())}, f32);
-  Block *block = builder.createBlock(
-      &region, {}, {tile::KeysType::get(builder.getContext()), row, row, out},
-      SmallVector<Location>(4, loc));
+  Block *block =
+      builder.createBlock(&region, {}, {tile::KeysType::get(builder.getContext()), row, row, out},
+                          SmallVector<Location>(4, loc));
   Value keys = block->getArgument(0), max = block->getArgument(1), sum = block->getArgument(2),
         o = block->getArgument(3);
   Value scores = dotQK(keys);

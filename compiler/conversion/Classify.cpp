@@ -53,7 +53,7 @@ private:
   AttentionOp attention;
   DenseMap<Value, Interval> integers;
   DenseMap<Value, Truth> truths;
-  DenseMap<Value, Value> floats;         // single f32 values, NaN not excluded
+  DenseMap<Value, Value> floats;          // single f32 values, NaN not excluded
   DenseMap<Value, FloatInterval> numbers; // finite f32 values
 };
 
@@ -145,9 +145,8 @@ bool Classifier::visitInteger(Operation &op) {
           .Case([&](arith::XOrIOp) { return b.bitXor(in(0), in(1)); })
           .Case([&](arith::ShLIOp) { return b.shiftLeft(in(0), in(1)); })
           .Case([&](arith::ShRSIOp) { return b.shiftRight(in(0), in(1)); })
-          .Case([&](arith::SelectOp op) {
-            return b.select(truth(op.getCondition()), in(1), in(2));
-          })
+          .Case(
+              [&](arith::SelectOp op) { return b.select(truth(op.getCondition()), in(1), in(2)); })
           .Case([&](arith::ExtUIOp op) { return b.fromTruth(truth(op.getIn())); })
           .Case([&](ToIntOp op) -> std::optional<Interval> {
             auto x = number(op.getX());

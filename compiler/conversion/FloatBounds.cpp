@@ -7,8 +7,7 @@ using namespace mlir;
 using namespace mlir::attn;
 using Predicate = arith::CmpFPredicate;
 
-template <typename OpTy>
-Value FloatBounds::emit(Value a, Value b) {
+template <typename OpTy> Value FloatBounds::emit(Value a, Value b) {
   return intervals.getBuilder().createOrFold<OpTy>(intervals.getLoc(), a, b);
 }
 
@@ -60,8 +59,7 @@ FloatInterval FloatBounds::abs(FloatInterval a) {
     Value value = builder.createOrFold<math::AbsFOp>(intervals.getLoc(), a.low);
     return {value, value, a.bound};
   }
-  Value zero =
-      arith::ConstantOp::create(builder, intervals.getLoc(), builder.getF32FloatAttr(0));
+  Value zero = arith::ConstantOp::create(builder, intervals.getLoc(), builder.getF32FloatAttr(0));
   Value least = emit<arith::MaxNumFOp>(a.low, negate(a.high));
   return {emit<arith::MaxNumFOp>(least, zero), emit<arith::MaxNumFOp>(negate(a.low), a.high),
           a.bound};

@@ -36,8 +36,7 @@ public:
   std::optional<Truth> compare(arith::CmpFPredicate predicate, FloatInterval a, FloatInterval b);
 
 private:
-  template <typename OpTy>
-  Value emit(Value a, Value b);
+  template <typename OpTy> Value emit(Value a, Value b);
   Value isTrue(arith::CmpFPredicate predicate, Value a, Value b);
   Value negate(Value a);
 

@@ -36,8 +36,7 @@ private:
   Value select(Value condition, Value a, Value b) {
     return builder.createOrFold<arith::SelectOp>(loc, condition, a, b);
   }
-  template <typename OpTy>
-  Value emit(Value a, Value b) {
+  template <typename OpTy> Value emit(Value a, Value b) {
     return builder.createOrFold<OpTy>(loc, a, b);
   }
 
@@ -102,8 +101,7 @@ LoweredValue ScalarLowering::floorMod(LoweredValue a, LoweredValue b) {
     return {select(negative, emit<arith::AddIOp>(remainder, b.value), remainder), range};
   }
   LoweredValue quotient = floorDiv(a, b);
-  Value result =
-      emit<arith::SubIOp>(a.value, emit<arith::MulIOp>(quotient.value, b.value));
+  Value result = emit<arith::SubIOp>(a.value, emit<arith::MulIOp>(quotient.value, b.value));
   if (b.range.contains(0))
     result = select(compare(Predicate::eq, b.value, zero), zero, result);
   return {result, range};
@@ -131,11 +129,10 @@ LoweredValue ScalarLowering::toInt(ToIntOp op) {
   Value low = builder.createOrFold<arith::CmpFOp>(loc, arith::CmpFPredicate::OLT, finite,
                                                   number(-2147483648.0f));
   Value inside = select(low, number(0), select(high, number(0), finite));
-  Value converted =
-      builder.createOrFold<arith::FPToSIOp>(loc, builder.getI32Type(), inside);
+  Value converted = builder.createOrFold<arith::FPToSIOp>(loc, builder.getI32Type(), inside);
   IntRange range;
-  Value result = select(high, constant(range.max).value,
-                        select(low, constant(range.min).value, converted));
+  Value result =
+      select(high, constant(range.max).value, select(low, constant(range.min).value, converted));
   return {result, range};
 }
 
@@ -146,8 +143,8 @@ LogicalResult ScalarLowering::readTable(TableLoadOp op) {
   SmallVector<Value> indices;
   for (Value value : op.getIndices())
     indices.push_back(get(value).value);
-  Value result = tile::TableLoadOp::create(builder, loc, op.getType(), tables.firstTable + index,
-                                           indices);
+  Value result =
+      tile::TableLoadOp::create(builder, loc, op.getType(), tables.firstTable + index, indices);
   set(op.getResult(), {result, rangeOfResult(op, {}, tables.attention)});
   return success();
 }

@@ -19,7 +19,7 @@ namespace mlir::attn {
 /// What a tile kernel of an attention is specialised for.
 struct TileOptions {
   int64_t blockQ = 48, blockK = 96;
-  std::string variant = "f32"; ///< f32, bf16, f16 or int8
+  std::string variant = "f32";   ///< f32, bf16, f16 or int8
   std::string floatType = "f32"; ///< q and o of int8; empty: the spec's
 };
 
@@ -29,7 +29,7 @@ void expandPatterns(Operation *op);
 /// Creates the tile kernel of `attention` at `builder`'s insertion point. With
 /// `recache`, of that recache: its mask instead of the attention's. Leaves both
 /// unchanged. What a kernel cannot do is an error at the op's location.
-FailureOr<tile::KernelOp> lowerToTile(AttentionOp attention, RecacheOp recache,
-                                      OpBuilder &builder, const TileOptions &options);
+FailureOr<tile::KernelOp> lowerToTile(AttentionOp attention, RecacheOp recache, OpBuilder &builder,
+                                      const TileOptions &options);
 
 } // namespace mlir::attn

@@ -84,7 +84,9 @@ IntRange mlir::attn::rangeOfResult(Operation *op, ArrayRef<IntRange> operands,
       })
       .Case([&](arith::CmpIOp op) { return rangeOfCompare(op, operands[0], operands[1]); })
       .Case([&](arith::ExtUIOp) { return operands[0]; })
-      .Case([&](PositionOp) { return IntRange{0, kMaxPosition}; })
+      .Case([&](PositionOp) {
+        return IntRange{0, kMaxPosition};
+      })
       .Case([&](ParamOp op) { return rangeOfParam(op, attention); })
       .Case([&](TableLoadOp op) { return rangeOfTable(op, attention); })
       .Case([&](LaunchValueOp op) { return rangeOfLaunchValue(op, attention); })

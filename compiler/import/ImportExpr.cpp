@@ -74,8 +74,8 @@ Value ExprImporter::pattern(const spec::PatternCall &call) {
   const spec::AxisRef *axis = call.axis("a");
   if (!call.standard || !axis)
     return {};
-  static const char *const names[] = {"causal", "prefix_lm", "window",      "band",
-                                      "sink",   "prefix",    "same", "neighborhood"};
+  static const char *const names[] = {"causal", "prefix_lm", "window", "band",
+                                      "sink",   "prefix",    "same",   "neighborhood"};
   if (llvm::find(names, call.name) == std::end(names))
     return {};
   Value k = axisValue(*axis, spec::Side::Key);
@@ -284,8 +284,8 @@ Value ExprImporter::emit(const Expr &expr) {
     SmallVector<Value> indices;
     for (const spec::ExprPtr &operand : expr.operands)
       indices.push_back(import(operand));
-    Type type = expr.type == spec::Type::Float ? Type(builder.getF32Type())
-                                               : Type(builder.getI32Type());
+    Type type =
+        expr.type == spec::Type::Float ? Type(builder.getF32Type()) : Type(builder.getI32Type());
     return attn::TableLoadOp::create(builder, loc, type, table.name, indices);
   }
   if (expr.operands.empty())

@@ -87,8 +87,8 @@ ArrayAttr SpecImporter::params() {
       return isFloat ? cast<TypedAttr>(Attribute(builder.getF32FloatAttr(value)))
                      : cast<TypedAttr>(Attribute(builder.getI32IntegerAttr(value)));
     };
-    result.push_back(mlir::attn::ParamAttr::get(builder.getContext(), param.name, bound(param.minimum),
-                                          bound(param.maximum)));
+    result.push_back(mlir::attn::ParamAttr::get(builder.getContext(), param.name,
+                                                bound(param.minimum), bound(param.maximum)));
   }
   return result.empty() ? ArrayAttr() : builder.getArrayAttr(result);
 }
@@ -138,8 +138,8 @@ CacheAttr SpecImporter::cache() {
 void SpecImporter::fill(Region &region, ArrayRef<Type> types, const spec::ExprPtr &expr,
                         function_ref<RegionArguments(Block &)> name) {
   OpBuilder::InsertionGuard guard(builder);
-  Block *block = builder.createBlock(&region, {}, types,
-                                     SmallVector<Location>(types.size(), at(expr->range)));
+  Block *block =
+      builder.createBlock(&region, {}, types, SmallVector<Location>(types.size(), at(expr->range)));
   ExprImporter importer(builder, spec, fileName, name(*block));
   Value value = importer.import(expr);
   mlir::attn::YieldOp::create(builder, at(expr->range), value);
@@ -206,10 +206,9 @@ void SpecImporter::run() {
       return arguments;
     });
   if (spec.recache) {
-    auto recache = RecacheOp::create(builder, at(spec.recache->range),
-                                     spec.name + "_" + spec.recache->event, spec.name,
-                                     spec.recache->event, spec.recache->replay,
-                                     spec.recache->pinKeep);
+    auto recache = RecacheOp::create(
+        builder, at(spec.recache->range), spec.name + "_" + spec.recache->event, spec.name,
+        spec.recache->event, spec.recache->replay, spec.recache->pinKeep);
     fillMask(recache.getMask(), spec.recache->mask);
   }
   auto source = dyn_cast<FloatType>(elementType(spec.types.k));

@@ -89,8 +89,8 @@ LogicalResult AxisAttr::verify(Emit emit, StringRef name, AxisKind kind, int64_t
   if (extent < 0)
     return emit() << "axis '" << name << "' has extent " << extent << "; must be at least 0";
   if (extent != 0 && (kind == AxisKind::stream || kind == AxisKind::packed))
-    return emit() << "axis '" << name << "' is " << stringifyAxisKind(kind)
-                  << " and has extent " << extent << "; such an axis is unbounded, use 0";
+    return emit() << "axis '" << name << "' is " << stringifyAxisKind(kind) << " and has extent "
+                  << extent << "; such an axis is unbounded, use 0";
   return success();
 }
 
@@ -114,9 +114,7 @@ LogicalResult TokensAttr::verify(Emit emit, StringRef name, ArrayRef<StringAttr>
   return success();
 }
 
-static bool isTensorElement(Type type) {
-  return type.isF32() || type.isF16() || type.isBF16();
-}
+static bool isTensorElement(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
 
 LogicalResult TypesAttr::verify(Emit emit, Type q, Type k, Type v, Type o) {
   if (!isTensorElement(q))
@@ -134,10 +132,9 @@ LogicalResult ParamAttr::verify(Emit emit, StringRef name, TypedAttr minimum, Ty
   if (type != maximum.getType() || !(type.isInteger(32) || type.isF32()))
     return emit() << "bounds of parameter '" << name << "' have types " << type << " and "
                   << maximum.getType() << "; must both be i32 or both f32";
-  bool ordered = type.isF32() ? !(cast<FloatAttr>(maximum).getValue() <
-                                  cast<FloatAttr>(minimum).getValue())
-                              : cast<IntegerAttr>(minimum).getInt() <=
-                                    cast<IntegerAttr>(maximum).getInt();
+  bool ordered = type.isF32()
+                     ? !(cast<FloatAttr>(maximum).getValue() < cast<FloatAttr>(minimum).getValue())
+                     : cast<IntegerAttr>(minimum).getInt() <= cast<IntegerAttr>(maximum).getInt();
   if (!ordered)
     return emit() << "parameter '" << name << "' has an empty range";
   return success();
@@ -162,9 +159,10 @@ LogicalResult InputAttr::verify(Emit emit, StringRef name, Type elementType,
                   << "; must be f32, f16 or bf16";
   int last = -1;
   for (StringAttr dim : dims) {
-    int place = dim.getValue() == "q" ? 0 : dim.getValue() == "head" ? 1
-                                        : dim.getValue() == "dim"    ? 2
-                                                                     : -1;
+    int place = dim.getValue() == "q"      ? 0
+                : dim.getValue() == "head" ? 1
+                : dim.getValue() == "dim"  ? 2
+                                           : -1;
     if (place <= last)
       return emit() << "input '" << name << "' has dim " << dim
                     << "; must be q, head and dim in this order, each at most once";

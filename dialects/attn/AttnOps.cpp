@@ -82,8 +82,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("has ") << getHeads() << " heads, no multiple of its " << getKvHeads()
                                << " kv heads";
   if (int64_t(getQkDim()) <= 0 || int64_t(getVDim()) <= 0)
-    return emitOpError("has head dims ") << getQkDim() << " and " << getVDim()
-                                         << "; must be positive";
+    return emitOpError("has head dims ")
+           << getQkDim() << " and " << getVDim() << "; must be positive";
   if (getTypes().getK().isInteger(8) != getTypes().getV().isInteger(8))
     return emitOpError("has k of ") << getTypes().getK() << " and v of " << getTypes().getV()
                                     << "; both or neither must be i8";
@@ -98,9 +98,10 @@ LogicalResult AttentionOp::verify() {
         return emitOpError("has tokens '")
                << tokens.getName() << "' of space " << space << ", which it does not declare";
   auto declare = [&](StringRef name) { return names.insert(name).second; };
-  for (auto [kind, array] : {std::pair<StringRef, std::optional<ArrayAttr>>{"parameter", getParams()},
-                             {"table", getTables()},
-                             {"input", getInputs()}})
+  for (auto [kind, array] :
+       {std::pair<StringRef, std::optional<ArrayAttr>>{"parameter", getParams()},
+        {"table", getTables()},
+        {"input", getInputs()}})
     for (Attribute attr : array.value_or(ArrayAttr::get(getContext(), {}))) {
       StringRef name = isa<ParamAttr>(attr)   ? cast<ParamAttr>(attr).getName()
                        : isa<TableAttr>(attr) ? cast<TableAttr>(attr).getName()
@@ -113,8 +114,8 @@ LogicalResult AttentionOp::verify() {
     for (RopeAxisAttr axis : getRope()->getAxes())
       dims += axis.getDims();
     if (dims != int64_t(getQkDim()))
-      return emitOpError("ropes ") << dims << " dims; must be all " << getQkDim()
-                                   << " of the head dim";
+      return emitOpError("ropes ")
+             << dims << " dims; must be all " << getQkDim() << " of the head dim";
   }
   if (getScale() && !(getScale()->convertToDouble() > 0))
     return emitOpError("has scale ") << getScale()->convertToDouble() << "; must be positive";
@@ -124,11 +125,10 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyScalarRegion(*this, "mask", getMask(), pairArguments(getContext(), false),
                                 b.getI1Type())))
     return failure();
-  if (!getScore().empty() &&
-      failed(verifyScalarRegion(*this, "score", getScore(), pairArguments(getContext(), true), f32)))
+  if (!getScore().empty() && failed(verifyScalarRegion(*this, "score", getScore(),
+                                                       pairArguments(getContext(), true), f32)))
     return failure();
-  if (!getSink().empty() &&
-      failed(verifyScalarRegion(*this, "sink", getSink(), {i32, i32}, f32)))
+  if (!getSink().empty() && failed(verifyScalarRegion(*this, "sink", getSink(), {i32, i32}, f32)))
     return failure();
   if (!getOutput().empty() &&
       failed(verifyScalarRegion(*this, "output", getOutput(), {f32, i32, i32}, f32)))
@@ -166,8 +166,8 @@ LogicalResult MergeOp::verify() {
     return emitOpError("merges outputs of rank ")
            << o.getRank() << " and log-sum-exps of rank " << lse.getRank() << "; must be 4 and 3";
   if (o.getShape().drop_back() != lse.getShape())
-    return emitOpError("has outputs of ") << o << " and log-sum-exps of " << lse
-                                          << "; batch, head and row must agree";
+    return emitOpError("has outputs of ")
+           << o << " and log-sum-exps of " << lse << "; batch, head and row must agree";
   if (!lse.getElementType().isF32())
     return emitOpError("has log-sum-exps of ") << lse.getElementType() << "; must be f32";
   return success();
@@ -218,8 +218,7 @@ LogicalResult CoordOp::verify() {
       for (AxisAttr axis : space.getAxes())
         if (axis.getName() == axisName)
           return success();
-  return emitOpError("decodes '") << getAxis()
-                                  << "', which no space of the attention declares";
+  return emitOpError("decodes '") << getAxis() << "', which no space of the attention declares";
 }
 
 LogicalResult ParamOp::verify() {

@@ -7,8 +7,7 @@ using Predicate = arith::CmpIPredicate;
 
 // Bounds are written once for intervals; a predicate is the same formula over
 // points, because every rule of IntervalBuilder is exact for points.
-template <typename PatternOp>
-static Value expandAsPoints(PatternOp op, OpBuilder &builder) {
+template <typename PatternOp> static Value expandAsPoints(PatternOp op, OpBuilder &builder) {
   IntervalBuilder intervals(builder, op.getLoc());
   SmallVector<Interval> points;
   for (Value operand : op->getOperands())
@@ -49,9 +48,7 @@ Truth PrefixLmOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
                        b.compare(Predicate::sge, operands[0], operands[1]));
 }
 
-Value NeighborhoodOp::expandPredicate(OpBuilder &builder) {
-  return expandAsPoints(*this, builder);
-}
+Value NeighborhoodOp::expandPredicate(OpBuilder &builder) { return expandAsPoints(*this, builder); }
 Truth NeighborhoodOp::emitBounds(IntervalBuilder &b, ArrayRef<Interval> operands) {
   Interval q = operands[0], k = operands[1], length = operands[2];
   Truth sameGroup = b.truth(true);

@@ -122,8 +122,8 @@ Interval IntervalBuilder::floorDiv(Interval a, Interval b) {
     return anything(range);
   // For a >= 0 the largest divisor gives the least quotient; for a < 0 the least.
   auto quotients = [&](Value value) {
-    return extremes({emit<FloorDivOp>(value, b.low), range}, {emit<FloorDivOp>(value, b.high), range},
-                    range);
+    return extremes({emit<FloorDivOp>(value, b.low), range},
+                    {emit<FloorDivOp>(value, b.high), range}, range);
   };
   return {quotients(a.low).low, quotients(a.high).high, range};
 }
@@ -143,10 +143,10 @@ Interval IntervalBuilder::floorMod(Interval a, Interval b) {
   // be anything.
   Value same = builder.createOrFold<arith::CmpIOp>(
       loc, Predicate::eq, emit<FloorDivOp>(a.low, b.low), emit<FloorDivOp>(a.high, b.low));
-  Value least = builder.createOrFold<arith::SelectOp>(
-      loc, same, emit<FloorModOp>(a.low, b.low), constant(0).low);
-  Value greatest = builder.createOrFold<arith::SelectOp>(
-      loc, same, emit<FloorModOp>(a.high, b.low), most.high);
+  Value least = builder.createOrFold<arith::SelectOp>(loc, same, emit<FloorModOp>(a.low, b.low),
+                                                      constant(0).low);
+  Value greatest =
+      builder.createOrFold<arith::SelectOp>(loc, same, emit<FloorModOp>(a.high, b.low), most.high);
   return {least, greatest, range};
 }
 
@@ -257,8 +257,7 @@ Interval IntervalBuilder::select(Truth condition, Interval a, Interval b) {
 Interval IntervalBuilder::fromTruth(Truth truth) {
   Type i32 = builder.getI32Type();
   Value least = builder.createOrFold<arith::ExtUIOp>(loc, i32, truth.all);
-  Value most =
-      truth.isPoint() ? least : builder.createOrFold<arith::ExtUIOp>(loc, i32, truth.any);
+  Value most = truth.isPoint() ? least : builder.createOrFold<arith::ExtUIOp>(loc, i32, truth.any);
   return {least, most, {0, 1}};
 }
 

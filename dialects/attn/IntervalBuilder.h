@@ -76,12 +76,10 @@ private:
   Value maximum(End a, End b);
   Value isTrue(arith::CmpIPredicate predicate, End a, End b);
   Value boolean(bool value);
-  template <typename OpTy>
-  Value emit(Value a, Value b) {
+  template <typename OpTy> Value emit(Value a, Value b) {
     return builder.createOrFold<OpTy>(loc, a, b);
   }
-  template <typename OpTy>
-  Interval pointOp(Interval a, Interval b, IntRange range) {
+  template <typename OpTy> Interval pointOp(Interval a, Interval b, IntRange range) {
     Value value = emit<OpTy>(a.low, b.low);
     return {value, value, range};
   }

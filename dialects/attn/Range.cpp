@@ -19,8 +19,12 @@ int64_t mlir::attn::floorDiv(int64_t a, int64_t b) {
   return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient;
 }
 
-bool mlir::attn::mayWrapAdd(IntRange a, IntRange b) { return outside(a.min + b.min, a.max + b.max); }
-bool mlir::attn::mayWrapSub(IntRange a, IntRange b) { return outside(a.min - b.max, a.max - b.min); }
+bool mlir::attn::mayWrapAdd(IntRange a, IntRange b) {
+  return outside(a.min + b.min, a.max + b.max);
+}
+bool mlir::attn::mayWrapSub(IntRange a, IntRange b) {
+  return outside(a.min - b.max, a.max - b.min);
+}
 bool mlir::attn::mayWrapMul(IntRange a, IntRange b) {
   auto products = {a.min * b.min, a.min * b.max, a.max * b.min, a.max * b.max};
   return outside(std::min(products), std::max(products));
@@ -112,6 +116,6 @@ IntRange mlir::attn::shiftLeftRange(IntRange a, IntRange amount) {
 IntRange mlir::attn::shiftRightRange(IntRange a, IntRange amount) {
   if (amount.min < 0 || amount.max > 31)
     return a.unite(IntRange::constant(0)).unite(IntRange::constant(-1));
-  return corners({a.min >> amount.min, a.min >> amount.max, a.max >> amount.min,
-                  a.max >> amount.max});
+  return corners(
+      {a.min >> amount.min, a.min >> amount.max, a.max >> amount.min, a.max >> amount.max});
 }

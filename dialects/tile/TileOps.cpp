@@ -65,8 +65,8 @@ static LogicalResult expectRegion(Operation *op, StringRef name, Region &region,
 static LogicalResult expectScalarOps(StringRef name, Region &region) {
   for (Operation &op : region.front().without_terminator()) {
     if (op.getNumRegions() != 0)
-      return op.emitOpError("has regions inside a ") << name
-                                                     << " region; scalar regions hold plain ops";
+      return op.emitOpError("has regions inside a ")
+             << name << " region; scalar regions hold plain ops";
     for (Type type : op.getResultTypes())
       if (!type.isIntOrFloat())
         return op.emitOpError("gives ") << type << " inside a " << name
@@ -164,8 +164,8 @@ LogicalResult KernelOp::verify() {
   }
   for (auto param : getParams().getAsRange<ParamAttr>()) {
     if (!param.getType().isInteger(32) && !param.getType().isF32())
-      return emitOpError("has parameter '") << param.getName() << "' of type " << param.getType()
-                                            << "; must be i32 or f32";
+      return emitOpError("has parameter '")
+             << param.getName() << "' of type " << param.getType() << "; must be i32 or f32";
     if (param.getMinimum() > param.getMaximum())
       return emitOpError("has parameter '") << param.getName() << "' with an empty range";
   }
@@ -260,12 +260,12 @@ LogicalResult DotQKOp::verify() {
       failed(expectRank(*this, "keys", getK(), 2)))
     return failure();
   if (extent(getQ(), 1) != extent(getK(), 1))
-    return emitOpError("has query head dim ") << extent(getQ(), 1) << " and key head dim "
-                                              << extent(getK(), 1) << "; must agree";
+    return emitOpError("has query head dim ")
+           << extent(getQ(), 1) << " and key head dim " << extent(getK(), 1) << "; must agree";
   Type type = element(getQ());
   if (type != element(getK()) || !(isFloat(type) || type.isInteger(8)))
-    return emitOpError("multiplies ") << type << " with " << element(getK())
-                                      << "; must both be f32, f16, bf16 or i8";
+    return emitOpError("multiplies ")
+           << type << " with " << element(getK()) << "; must both be f32, f16, bf16 or i8";
   Builder b(getContext());
   return expectTile(*this, "scores", getResult(), {extent(getQ(), 0), extent(getK(), 0)},
                     type.isInteger(8) ? Type(b.getI32Type()) : b.getF32Type());
@@ -359,8 +359,8 @@ LogicalResult DotPVOp::verify() {
   Type f32 = Float32Type::get(getContext());
   int64_t rows = extent(getP(), 0), columns = extent(getP(), 1), dim = extent(getV(), 1);
   if (!isFloat(element(getV())))
-    return emitOpError("has values of ") << element(getV())
-                                         << "; must be f32, f16 or bf16 (dequantise i8 first)";
+    return emitOpError("has values of ")
+           << element(getV()) << "; must be f32, f16 or bf16 (dequantise i8 first)";
   if (failed(expectTile(*this, "values", getV(), {columns, dim}, element(getV()))) ||
       failed(expectTile(*this, "output", getO(), {rows, dim}, f32)) ||
       failed(expectTile(*this, "rescale", getAlpha(), {rows}, f32)))
@@ -378,7 +378,8 @@ LogicalResult SoftmaxFinishOp::verify() {
   return expectTile(*this, "output", getO(), {rows, extent(getO(), 1)}, f32);
 }
 
-//===-- Scalars --------------------------------------------------------------------------------===//
+//===-- Scalars
+//--------------------------------------------------------------------------------===//
 
 LogicalResult ParamOp::verify() {
   auto kernel = (*this)->getParentOfType<KernelOp>();
@@ -413,7 +414,7 @@ LogicalResult TableLoadOp::verify() {
     return emitOpError("reads table '") << binding.getName() << "' with " << getIndices().size()
                                         << " indices; it has rank " << binding.getRank();
   if (isFloat(binding.getElementType()) != getType().isF32())
-    return emitOpError("reads table '") << binding.getName() << "' of " << binding.getElementType()
-                                        << " as " << getType();
+    return emitOpError("reads table '")
+           << binding.getName() << "' of " << binding.getElementType() << " as " << getType();
   return success();
 }

@@ -20,30 +20,48 @@ Scalar ofNumber(double value) { return {0, value}; }
 bool compareIntegers(arith::CmpIPredicate predicate, int64_t a, int64_t b) {
   uint32_t ua = static_cast<uint32_t>(a), ub = static_cast<uint32_t>(b);
   switch (predicate) {
-  case arith::CmpIPredicate::eq: return a == b;
-  case arith::CmpIPredicate::ne: return a != b;
-  case arith::CmpIPredicate::slt: return a < b;
-  case arith::CmpIPredicate::sle: return a <= b;
-  case arith::CmpIPredicate::sgt: return a > b;
-  case arith::CmpIPredicate::sge: return a >= b;
-  case arith::CmpIPredicate::ult: return ua < ub;
-  case arith::CmpIPredicate::ule: return ua <= ub;
-  case arith::CmpIPredicate::ugt: return ua > ub;
-  case arith::CmpIPredicate::uge: return ua >= ub;
+  case arith::CmpIPredicate::eq:
+    return a == b;
+  case arith::CmpIPredicate::ne:
+    return a != b;
+  case arith::CmpIPredicate::slt:
+    return a < b;
+  case arith::CmpIPredicate::sle:
+    return a <= b;
+  case arith::CmpIPredicate::sgt:
+    return a > b;
+  case arith::CmpIPredicate::sge:
+    return a >= b;
+  case arith::CmpIPredicate::ult:
+    return ua < ub;
+  case arith::CmpIPredicate::ule:
+    return ua <= ub;
+  case arith::CmpIPredicate::ugt:
+    return ua > ub;
+  case arith::CmpIPredicate::uge:
+    return ua >= ub;
   }
   return false;
 }
 
 bool compareNumbers(arith::CmpFPredicate predicate, double a, double b) {
   switch (predicate) {
-  case arith::CmpFPredicate::OEQ: return a == b;
-  case arith::CmpFPredicate::UNE: return !(a == b);
-  case arith::CmpFPredicate::OLT: return a < b;
-  case arith::CmpFPredicate::OLE: return a <= b;
-  case arith::CmpFPredicate::OGT: return a > b;
-  case arith::CmpFPredicate::OGE: return a >= b;
-  case arith::CmpFPredicate::ONE: return a < b || a > b;
-  default: return false;
+  case arith::CmpFPredicate::OEQ:
+    return a == b;
+  case arith::CmpFPredicate::UNE:
+    return !(a == b);
+  case arith::CmpFPredicate::OLT:
+    return a < b;
+  case arith::CmpFPredicate::OLE:
+    return a <= b;
+  case arith::CmpFPredicate::OGT:
+    return a > b;
+  case arith::CmpFPredicate::OGE:
+    return a >= b;
+  case arith::CmpFPredicate::ONE:
+    return a < b || a > b;
+  default:
+    return false;
   }
 }
 
@@ -97,8 +115,12 @@ bool evaluateScalarOp(Operation &op, ScalarValues &values, const ScalarEnvironme
           .Case([&](arith::MaxSIOp) { return ofInteger(std::max(i(0), i(1))); })
           .Case([&](arith::MinUIOp) { return ofInteger(std::min(u(0), u(1))); })
           .Case([&](arith::MaxUIOp) { return ofInteger(std::max(u(0), u(1))); })
-          .Case([&](arith::CmpIOp op) { return ofTruth(compareIntegers(op.getPredicate(), i(0), i(1))); })
-          .Case([&](arith::CmpFOp op) { return ofTruth(compareNumbers(op.getPredicate(), f(0), f(1))); })
+          .Case([&](arith::CmpIOp op) {
+            return ofTruth(compareIntegers(op.getPredicate(), i(0), i(1)));
+          })
+          .Case([&](arith::CmpFOp op) {
+            return ofTruth(compareNumbers(op.getPredicate(), f(0), f(1)));
+          })
           .Case([&](arith::SelectOp) { return i(0) ? in(1) : in(2); })
           .Case([&](arith::ExtUIOp) { return ofInteger(i(0)); })
           .Case([&](arith::ExtSIOp) { return ofInteger(-i(0)); })

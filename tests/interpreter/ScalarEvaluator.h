@@ -23,8 +23,8 @@ struct Table {
 // What scalar ops read besides their operands.
 struct ScalarEnvironment {
   std::vector<double> params;
-  std::vector<Table> tables;      // in the order of the kernel's table bindings
-  int64_t firstTable = 0;         // binding of the first of them
+  std::vector<Table> tables; // in the order of the kernel's table bindings
+  int64_t firstTable = 0;    // binding of the first of them
   int32_t head = 0, batch = 0, layer = 0, heads = 1, kvHeads = 1;
 };
 

@@ -29,8 +29,7 @@ std::string SpecCase::shippedText(const std::string &name) {
 SpecCase::SpecCase(const std::string &name, uint32_t seed)
     : SpecCase(name, shippedText(name), seed) {}
 
-SpecCase::SpecCase(const std::string &name, const std::string &text, uint32_t seed)
-    : random(seed) {
+SpecCase::SpecCase(const std::string &name, const std::string &text, uint32_t seed) : random(seed) {
   spec::Diagnostics diagnostics;
   checked = spec::parseAndCheck(text, name + ".attn", diagnostics);
   if (!checked) {
@@ -82,7 +81,7 @@ int64_t SpecCase::tokensEnd(const spec::TokensInfo &tokens) {
 void SpecCase::fillTable(const spec::TableInfo &info, oracle::TableData &data) {
   int64_t count = 1;
   for (const std::string &dim : info.dims) {
-    int64_t extent = info.implicit ? std::max(queryEnd, keyEnd)
+    int64_t extent = info.implicit   ? std::max(queryEnd, keyEnd)
                      : dim == "head" ? bindings.heads
                                      : 8;
     if (!info.implicit && !dim.empty() && std::isdigit(static_cast<unsigned char>(dim[0])))

@@ -96,17 +96,25 @@ void Item::loadKeys(tile::LoadKeysOp op) {
   KeyBlock block = keys.lookup(op.getKeys());
   std::span<const double> from;
   switch (binding(op.getBinding()).getRole()) {
-  case tile::Role::k: from = call.k; break;
-  case tile::Role::v: from = call.v; break;
-  case tile::Role::k_scale: from = call.kScale; break;
-  default: from = call.vScale; break;
+  case tile::Role::k:
+    from = call.k;
+    break;
+  case tile::Role::v:
+    from = call.v;
+    break;
+  case tile::Role::k_scale:
+    from = call.kScale;
+    break;
+  default:
+    from = call.vScale;
+    break;
   }
   int64_t kvHead = head / (call.heads / call.kvHeads);
   for (int64_t key = 0; key < block.count; ++key)
     for (int64_t dim = 0; dim < tile.columns; ++dim)
-      tile.at(key, dim) = from[((batch * call.kvHeads + kvHead) * call.slots + block.slot + key) *
-                                   tile.columns +
-                               dim];
+      tile.at(key, dim) =
+          from[((batch * call.kvHeads + kvHead) * call.slots + block.slot + key) * tile.columns +
+               dim];
   tiles[op.getResult()] = std::move(tile);
 }
 
@@ -175,7 +183,8 @@ void Item::quantize(tile::QuantizeOp op) {
     float unit = most / 127.0f;
     scale.at(i) = unit;
     for (int64_t d = 0; unit > 0 && d < x.columns; ++d)
-      y.at(i, d) = std::clamp(std::nearbyint(static_cast<float>(x.at(i, d)) / unit), -127.0f, 127.0f);
+      y.at(i, d) =
+          std::clamp(std::nearbyint(static_cast<float>(x.at(i, d)) / unit), -127.0f, 127.0f);
   }
   tiles[op.getResult()] = std::move(y);
   tiles[op.getScale()] = std::move(scale);
@@ -288,7 +297,8 @@ void Item::runOp(Operation &op) {
             x.at(j, d) *= scale.at(j);
         tiles[op.getResult()] = std::move(x);
       })
-      .Case([&](tile::ScoreOp op) { scalarMap(*op, op.getS(), op.getKeys(), op.getBody().front()); })
+      .Case(
+          [&](tile::ScoreOp op) { scalarMap(*op, op.getS(), op.getKeys(), op.getBody().front()); })
       .Case([&](tile::MaskOp op) { scalarMap(*op, op.getS(), op.getKeys(), op.getBody().front()); })
       .Case([&](tile::ScoreFactorOp op) {
         scalars[op.getResult()] = {0, (op.getPlain() ? 1 : call.scale) / std::log(2.0)};

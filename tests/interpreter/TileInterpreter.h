@@ -26,7 +26,7 @@ struct KernelCall {
 };
 
 struct KernelResult {
-  std::vector<double> o, lse; // (batch, heads, rows, v dim), (batch, heads, rows)
+  std::vector<double> o, lse;               // (batch, heads, rows, v dim), (batch, heads, rows)
   int64_t full = 0, partial = 0, empty = 0; // blocks by class
 };
 

@@ -88,9 +88,9 @@ TEST_P(TileClasses, agree_with_the_mask) {
   checkBoxes(spec, found);
   report(GetParam(), found);
   static const std::set<std::string> exact = {
-      "alibi",      "causal",        "cross_attention", "demo_cross",    "demo_self",
-      "dense",      "frame_causal",  "grouped_query",   "longlive_cross", "longlive_self",
-      "prefix_lm",  "sink_window",   "sliding_window",  "softcap"};
+      "alibi",     "causal",       "cross_attention", "demo_cross",     "demo_self",
+      "dense",     "frame_causal", "grouped_query",   "longlive_cross", "longlive_self",
+      "prefix_lm", "sink_window",  "sliding_window",  "softcap"};
   if (exact.count(GetParam())) {
     EXPECT_EQ(found.visitedForNothing, 0);
     EXPECT_EQ(found.maskedForNothing, 0);
@@ -143,7 +143,8 @@ INSTANTIATE_TEST_SUITE_P(
         MaskText{"shifts", "q.x >> 1 == k.x >> 1 and 1 << q.y > k.x"},
         MaskText{"arithmetic", "abs(q.t - k.t) * 2 + q.x % 3 < n and min(q.y, k.y) < max(3, k.x)"},
         MaskText{"negative", "(k.x - q.x) // 2 % 3 == 1 or -(q.y) // n >= 0 - k.y"},
-        MaskText{"choice", "(if q.t > k.t then q.x else q.y) >= (if head % 2 == 0 then k.x else 2)"},
+        MaskText{"choice",
+                 "(if q.t > k.t then q.x else q.y) >= (if head % 2 == 0 then k.x else 2)"},
         MaskText{"floats", "float(q.x) * 0.5 <= k.x or not causal(t)"}),
     [](const auto &info) { return info.param.name; });
 

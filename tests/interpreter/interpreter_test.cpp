@@ -130,8 +130,7 @@ TEST_P(ShippedSpec, f32_equals_oracle) {
     call.q = problem.q;
     call.k = problem.k;
     call.v = problem.v;
-    auto expected =
-        oracle::attentionReference(a, problem.call, {problem.q, problem.k, problem.v});
+    auto expected = oracle::attentionReference(a, problem.call, {problem.q, problem.k, problem.v});
     expectEqual(runKernel(kernel, call), expected, a.emitLse, 2e-5);
   }
 }
