@@ -20,11 +20,23 @@ Result<KernelSpec> KernelSpec::load(const Bundle &bundle, const KernelInfo &kern
     return Status::invalid_input("does not pass the check of this version:\n", diagnostics.render())
         .at(place);
   KernelSpec result;
-  result.file_ = std::make_shared<const spec::CheckedSpec>(std::move(*checked));
-  result.attention_ = result.file_->find(kernel.name);
-  if (!result.attention_)
-    return Status::invalid_input("has no attention ", kernel.name).at(place);
-  return result;
+  if (const spec::AttentionSpec *attention = checked->find(kernel.name)) {
+    result.attention_ = std::make_shared<const spec::AttentionSpec>(*attention);
+    return result;
+  }
+  // "NAME_recache": the same attention under the mask that its recache states.
+  constexpr std::string_view suffix = "_recache";
+  if (kernel.name.ends_with(suffix)) {
+    const spec::AttentionSpec *base =
+        checked->find(kernel.name.substr(0, kernel.name.size() - suffix.size()));
+    if (base && base->recache) {
+      spec::AttentionSpec changed = *base;
+      changed.mask = base->recache->mask;
+      result.attention_ = std::make_shared<const spec::AttentionSpec>(std::move(changed));
+      return result;
+    }
+  }
+  return Status::invalid_input("has no attention ", kernel.name).at(place);
 }
 
 bool has_int8_keys(const KernelInfo &kernel) {

@@ -11,16 +11,16 @@
 
 namespace attn {
 
-// The checked spec of a kernel of the bundle.
+// The checked spec of a kernel of the bundle. A kernel "NAME_recache" has the
+// spec of NAME with the recache's mask in place of its own.
 class KernelSpec {
 public:
   static Result<KernelSpec> load(const Bundle &bundle, const KernelInfo &kernel);
   const spec::AttentionSpec &operator*() const { return *attention_; }
-  const spec::AttentionSpec *operator->() const { return attention_; }
+  const spec::AttentionSpec *operator->() const { return attention_.get(); }
 
 private:
-  std::shared_ptr<const spec::CheckedSpec> file_;
-  const spec::AttentionSpec *attention_ = nullptr;
+  std::shared_ptr<const spec::AttentionSpec> attention_;
 };
 
 // What a problem is made from.
