@@ -78,6 +78,8 @@ struct Isa {
   // Rotates pairs of one head: x has 2 * pairs elements.
   void (*rope)(const float *x, const float *cosine, const float *sine, float *y, int64_t pairs,
                bool interleaved);
+  // y = x / scale rounded to nearest even, scale = max |x| / 127 (0: all zero).
+  void (*quantise)(const float *x, int8_t *y, float *scale, int64_t n);
   float (*dot)(const float *a, const float *b, int64_t n);
   void (*axpy)(float a, const float *x, float *y, int64_t n); // y += a x
 };

@@ -6,6 +6,7 @@
 #include "runtime/base/thread_pool.h"
 #include "runtime/call/select_kernel.h"
 #include "runtime/ops/attention.h"
+#include "runtime/ops/isa.h"
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -63,16 +64,8 @@ struct Int8Rows {
     return values.data() && scales.data();
   }
   void quantise(const float *row, int64_t dim, int64_t index) {
-    int8_t *out = static_cast<int8_t *>(values.data()) + index * dim;
-    float largest = 0;
-    for (int64_t i = 0; i < dim; ++i)
-      largest = std::max(largest, std::abs(row[i]));
-    float scale = largest / 127.0f;
-    static_cast<float *>(scales.data())[index] = scale;
-    // Adding and taking away 1.5 * 2^23 rounds to an integer.
-    float divisor = scale > 0 ? scale : 1.0f;
-    for (int64_t i = 0; i < dim; ++i)
-      out[i] = static_cast<int8_t>((row[i] / divisor + 12582912.0f) - 12582912.0f);
+    ops::isa().quantise(row, static_cast<int8_t *>(values.data()) + index * dim,
+                        static_cast<float *>(scales.data()) + index, dim);
   }
 };
 

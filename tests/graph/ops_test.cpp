@@ -102,6 +102,26 @@ TEST_P(IsaTest, GemmTilesOfEveryHeight) {
     }
 }
 
+TEST_P(IsaTest, QuantisesToTheNearestOf255Steps) {
+  for (int n : {1, 7, 64, 77}) {
+    Floats x = random_floats(static_cast<size_t>(n), 6);
+    std::vector<int8_t> y(static_cast<size_t>(n));
+    float scale = -1, top = 0;
+    table->quantise(x.data(), y.data(), &scale, n);
+    for (float v : x)
+      top = std::max(top, std::abs(v));
+    EXPECT_EQ(scale, top / 127.0f);
+    for (int i = 0; i < n; ++i)
+      EXPECT_EQ(y[i], static_cast<int>(std::nearbyint(x[i] / scale))) << i;
+  }
+  Floats zero(9, 0.0f);
+  std::vector<int8_t> y(9, 1);
+  float scale = -1;
+  table->quantise(zero.data(), y.data(), &scale, 9);
+  EXPECT_EQ(scale, 0);
+  EXPECT_EQ(y, std::vector<int8_t>(9, 0));
+}
+
 TEST_P(IsaTest, SoftmaxOfFullyMaskedRowsIsZero) {
   Floats x(19, -INFINITY), y(19, 5);
   table->softmax(x.data(), y.data(), 19);
