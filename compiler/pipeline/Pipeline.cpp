@@ -58,8 +58,11 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant,
       return true;
     }
     // The widest vectors that speak the element type, and a fallback for every x86-64-v3.
-    StringRef wide = variant == "bf16" ? "avx512-bf16" : variant == "int8" ? "avx512-vnni" : "avx512";
-    requests.push_back({TargetKind::cpu, wide.str()});
+    if (variant == "bf16")
+      requests.push_back({TargetKind::cpu, "avx512-bf16"});
+    if (variant == "int8")
+      requests.push_back({TargetKind::cpu, "avx512-vnni"});
+    requests.push_back({TargetKind::cpu, "avx512"});
     requests.push_back({TargetKind::cpu, "avx2"});
     return true;
   }
@@ -85,6 +88,7 @@ std::unique_ptr<MLIRContext> mlir::attn::makeContext() {
   registry.insert<AttnDialect, tile::TileDialect, arith::ArithDialect, math::MathDialect>();
   auto context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
   context->loadAllAvailableDialects();
+  context->printOpOnDiagnostic(false); // the place in the spec says more than the op
   return context;
 }
 
