@@ -180,6 +180,7 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
     kernel.image += firstImage;
     kernel.heads = attention.heads;
     kernel.kv_heads = attention.kvHeads;
+    kernel.scale = float(attention.scale.value_or(0)); // 0: 1 / sqrt(qk_dim)
     result.kernels.push_back(std::move(kernel));
   }
   return true;
