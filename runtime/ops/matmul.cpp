@@ -66,7 +66,6 @@ static void run_panel(const Isa &table, const float *a, const void *rows, int64_
   const int64_t column = panel * table.nr;
   GemmTile t{};
   t.lda = w.k;
-  t.b = w.panel(panel, table.nr);
   t.k = w.k;
   t.ldc = w.n;
   t.columns = static_cast<int>(std::min<int64_t>(table.nr, w.n - column));
@@ -95,6 +94,7 @@ static void run_panel(const Isa &table, const float *a, const void *rows, int64_
     }
     return;
   }
+  t.b = w.panel(panel, table.nr);
   // Tiles of nearly equal height: 36 rows are 3 x 12, 64 rows 4 x 11 + 2 x 10.
   int64_t span = row_end - row_begin, tiles = (span + table.mr - 1) / table.mr;
   for (int64_t i = 0; i < tiles; ++i) {

@@ -134,7 +134,8 @@ def main():
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--extra", nargs="*", default=[], help="further options of attn-stream")
+    parser.add_argument("--extra", action="append", default=[],
+                        help="a further option of attn-stream, such as --extra=--precision=bf16")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     theirs, ours = [], []
@@ -144,7 +145,7 @@ def main():
                              options.frames, options.seed, options.extra))
     best = max(ours, key=lambda s: s["loop_fps"])
     result = {"model": str(options.model.name), "threads": options.threads, "frames": options.frames,
-              "element_type": "f32", "attn_stream_loop_fps": best["loop_fps"],
+              "options": options.extra, "attn_stream_loop_fps": best["loop_fps"],
               "attn_stream_frame_ms_p50": best["frame_ms_p50"],
               "onnxruntime_loop_fps": max(theirs), "onnxruntime": ort.__version__,
               "ratio": best["loop_fps"] / max(theirs),
