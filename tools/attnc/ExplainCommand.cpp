@@ -53,7 +53,8 @@ public:
   bool read(CallShape &shape) {
     for (const spec::ParamInfo &param : spec.params) {
       Scalar scalar{0};
-      double value = double(take(param.name, int64_t(defaultParam(param))));
+      double value = double(param.implicit ? raggedLength(param)
+                                           : take(param.name, int64_t(param.maximum)));
       if (value < param.minimum || value > param.maximum) {
         std::cerr << "attnc: error: parameter " << param.name << " is " << value
                   << "; the spec allows " << param.minimum << " to " << param.maximum << "\n";
@@ -94,9 +95,12 @@ private:
     auto known = used.find(name);
     return known == used.end() ? otherwise : known->second;
   }
-  static double defaultParam(const spec::ParamInfo &param) {
-    double wanted = param.implicit ? 1024 : param.maximum;
-    return std::min(std::max(wanted, param.minimum), param.maximum);
+  // The length of a ragged space, which the checker names len_SPACE.
+  int64_t raggedLength(const spec::ParamInfo &param) {
+    for (const spec::SpaceInfo &space : spec.spaces)
+      if (param.name == "len_" + space.name)
+        return extentOf(space.axes.front());
+    return take(param.name, int64_t(param.maximum));
   }
   int64_t extentOf(const spec::SpaceAxis &axis) {
     switch (axis.kind) {
