@@ -27,7 +27,9 @@
  *   The keys of a call are a list of segments. Slot `first_slot + i` of K and V
  *   holds the key at position `first_position + i`, for 0 <= i < length. Query
  *   row r has position q_position + r. Masks and scores see positions only.
- *   A segment of length 0 is legal and ignored.
+ *   A segment of length 0 is legal and ignored. Positions lie in
+ *   [0, ATTN_POSITION_LIMIT): differences and sums of two never leave i32, which
+ *   the derived tile classes rely on; launchers refuse others.
  */
 #ifndef ATTN_BUNDLE_KERNEL_ABI_H
 #define ATTN_BUNDLE_KERNEL_ABI_H
@@ -35,6 +37,7 @@
 #include <stdint.h>
 
 #define ATTN_KERNEL_ABI_VERSION 1u
+#define ATTN_POSITION_LIMIT (1 << 30)
 
 enum {
   ATTN_W_Q_LEN = 0,        /* query rows in this call, i32 */

@@ -136,9 +136,9 @@ Status AttentionCall::check_shapes(const KernelInfo &info, const AttentionArgs &
   ATTN_RETURN_IF_ERROR(check_extent("o", "batch", args.o.shape[0], batch, "q"));
   ATTN_RETURN_IF_ERROR(check_extent("o", "heads", args.o.shape[1], heads, "q"));
   ATTN_RETURN_IF_ERROR(check_extent("o", "tokens", args.o.shape[2], rows, "q"));
-  if (args.q_position < 0 || args.q_position > kMaxI32 - rows)
+  if (args.q_position < 0 || args.q_position > ATTN_POSITION_LIMIT - rows)
     return Status::invalid_input("q position ", args.q_position, " with ", rows,
-                                 " rows leaves the range 0 to ", kMaxI32);
+                                 " rows leaves the range 0 to ", ATTN_POSITION_LIMIT - 1);
   grid_ = {static_cast<uint32_t>((rows + info.block_q - 1) / info.block_q),
            static_cast<uint32_t>(heads), static_cast<uint32_t>(batch)};
   return {};
@@ -163,9 +163,9 @@ Status AttentionCall::put_segments(const AttentionArgs &args, int64_t slots) {
     if (s.first_slot < 0 || s.length < 0 || int64_t(s.first_slot) + s.length > slots)
       return Status::invalid_input("segment ", i, " has slots ", s.first_slot, " + ", s.length,
                                    "; k has ", slots);
-    if (s.first_position < 0 || s.first_position > kMaxI32 - s.length)
+    if (s.first_position < 0 || s.first_position > ATTN_POSITION_LIMIT - s.length)
       return Status::invalid_input("segment ", i, " has positions ", s.first_position, " + ",
-                                   s.length, ", which leave the range 0 to ", kMaxI32);
+                                   s.length, ", which leave the range 0 to ", ATTN_POSITION_LIMIT - 1);
     if (i % per_entry == 0)
       total = 0;
     total += s.length;

@@ -110,6 +110,8 @@ TEST_F(Call, RefusesWhatAKernelWouldTrust) {
        }},
       {"q position -1", [&] { args_.q_position = -1; }},
       {"q position", [&] { args_.q_position = INT32_MAX; }},
+      {"leaves the range",
+       [&] { args_.q_position = int32_t(ATTN_POSITION_LIMIT - args_.q.shape[2] + 1); }},
       {"scale is", [&] { args_.scale = INFINITY; }},
       {"has no value", [&] { args_.params = {}; }},
       {"1 to 1000 is allowed", [&] { args_.params = low; }},
@@ -127,6 +129,9 @@ TEST_F(Call, RefusesWhatAKernelWouldTrust) {
     EXPECT_NE(status.message().find(c.says), std::string::npos)
         << "expected '" << c.says << "', got '" << status.message() << "'";
   }
+  args_ = good;
+  args_.q_position = int32_t(ATTN_POSITION_LIMIT - args_.q.shape[2]); // the last row's is the last
+  EXPECT_TRUE(prepare().ok());
   args_ = good;
   EXPECT_TRUE(prepare().ok());
 }
