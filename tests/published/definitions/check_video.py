@@ -1,0 +1,259 @@
+"""Neighbourhoods, frames and papers: stated properties, and values computed by hand."""
+
+import unittest
+
+import numpy as np
+
+import fastvideo
+import gym
+import natten
+import papers
+from testing import future, mask, score, shape, table
+
+
+class Natten(unittest.TestCase):
+    def one(self, extent, **params):
+        return mask(natten.natten1d, extent, None, {"extent_0": extent, **params})
+
+    def test_windows_have_their_size(self):
+        for extent in (5, 8, 13):
+            for window in range(2, extent + 1):
+                for stride in range(1, window + 1):
+                    seen = self.one(extent, window_0=window, stride_0=stride)
+                    self.assertTrue((seen.sum(1) == window).all(), (extent, window, stride))
+                    for row in seen:
+                        self.assertEqual(np.diff(np.flatnonzero(row)).max(), 1, "one run of keys")
+                    for first in range(0, extent, stride):
+                        group = seen[first:first + stride]
+                        self.assertTrue((group == group[0]).all(), "a stride's queries share a window")
+                    if stride == 1:
+                        self.assertTrue(seen.diagonal().all())
+
+    def test_full_stride_is_blocked_attention(self):
+        seen = self.one(12, window_0=4, stride_0=4)
+        self.assertTrue((seen == mask(gym.batchify_full, 12, None, {"n": 4})).all())
+
+    def test_even_windows_reach_further_back(self):
+        self.assertEqual(np.flatnonzero(self.one(9, window_0=4)[4]).tolist(), [2, 3, 4, 5])
+
+    def test_causal(self):
+        seen = self.one(9, window_0=3, causal_0=True)
+        self.assertTrue((seen == mask(gym.sliding_window, 9, None, {"window": 2})).all())
+        # Stride 2: the leader is the group's last query, which the others share the begin of.
+        seen = self.one(9, window_0=3, stride_0=2, causal_0=True)
+        self.assertEqual([np.flatnonzero(row).tolist() for row in seen[4:8]],
+                         [[3, 4], [3, 4, 5], [5, 6], [5, 6, 7]])
+        self.assertEqual(np.flatnonzero(seen[8]).tolist(), [6, 7, 8])    # a leader inside the axis
+        self.assertFalse((seen & future(9)).any())
+
+    def test_dilation_splits_into_groups(self):
+        whole = self.one(11, window_0=3, dilation_0=3)
+        for group in range(3):
+            members = np.arange(group, 11, 3)
+            part = self.one(len(members), window_0=3)
+            self.assertTrue((whole[np.ix_(members, members)] == part).all())
+            others = np.setdiff1d(np.arange(11), members)
+            self.assertFalse(whole[np.ix_(members, others)].any())
+
+    def test_axes_are_independent(self):
+        params = {"extent_0": 4, "extent_1": 5, "extent_2": 6, "window_0": 3, "window_1": 2, "window_2": 3,
+                  "causal_0": True, "stride_1": 2, "dilation_2": 2}
+        cube = mask(natten.natten3d, 120, None, params).reshape(4, 5, 6, 4, 5, 6)
+        one = [self.one(params[f"extent_{n}"], **{f"{name}_0": params[f"{name}_{n}"] for name in
+                                                   ("window", "causal", "stride", "dilation")
+                                                   if f"{name}_{n}" in params}) for n in range(3)]
+        self.assertTrue((cube == np.einsum("ad,be,cf->abcdef", *one)).all())
+
+
+class Video(unittest.TestCase):
+    PARAMS = {"F": 10, "B": 3, "frames": 9, "W": 6, "S": 2}
+
+    def test_block_causal(self):
+        seen = mask(fastvideo.block_causal, 90, None, self.PARAMS)
+        self.assertEqual(seen.sum(1).tolist(), [30] * 30 + [60] * 30 + [90] * 30)
+        seen = mask(fastvideo.block_causal_window, 90, None, self.PARAMS)
+        self.assertEqual(seen.sum(1).tolist(), [30] * 30 + [60] * 60)
+
+    def test_padding_of_whole_blocks_sees_itself_alone(self):
+        seen = mask(fastvideo.block_causal, 128, None, self.PARAMS)
+        self.assertTrue((seen[90:] == np.eye(128, dtype=bool)[90:]).all())
+        self.assertFalse(seen[:90, 90:].any())
+
+    def test_a_short_block_spills_into_the_padding(self):
+        seen = mask(fastvideo.block_causal, 128, None, {**self.PARAMS, "frames": 8})
+        self.assertEqual(seen[79].sum(), 90, "real rows see padding keys")
+        self.assertEqual(seen[85].sum(), 90, "padding rows within the block have an end")
+        self.assertEqual(seen[95].sum(), 1)
+
+    def test_teacher_forcing(self):
+        seen = mask(fastvideo.teacher_forcing, 180, None, self.PARAMS)
+        self.assertTrue((seen[:90, :90] == mask(fastvideo.block_causal, 90, None, self.PARAMS)).all())
+        self.assertFalse(seen[:90, 90:].any())
+        # [clean | noisy] is block diffusion with the halves exchanged.
+        other = mask(gym.block_diffusion, 180, None, {"S": 90, "L": 30})
+        self.assertTrue((np.roll(seen, (90, 90), (0, 1)) == other).all())
+
+    def test_sinks_beside_the_window_or_in_it(self):
+        game = mask(fastvideo.matrix_game, 90, None, self.PARAMS)
+        live = mask(fastvideo.longlive, 90, None, self.PARAMS)
+        self.assertEqual(sorted(set(np.flatnonzero(game[89]) // 10)), [0, 1, 3, 4, 5, 6, 7, 8])
+        self.assertEqual(sorted(set(np.flatnonzero(live[89]) // 10)), [0, 1, 5, 6, 7, 8])
+
+    def test_actions_leak_the_future(self):
+        seen = mask(fastvideo.matrix_game_action, 90, 9, {**self.PARAMS, "W": 3, "S": 0})
+        self.assertTrue(seen[5, 5], "a token of frame 0 sees the action of frame 5")
+        self.assertEqual(np.flatnonzero(seen[40]).tolist(), [3, 4, 5])
+        self.assertEqual(mask(fastvideo.matrix_game_action_global, 90, 9, self.PARAMS)[40].sum(), 6)
+
+    def test_image_to_video(self):
+        seen = mask(fastvideo.block_causal_i2v, 80, None, {"F": 10, "B": 3, "frames": 7})
+        self.assertEqual(seen.sum(1).tolist(), [10] * 10 + [40] * 30 + [70] * 30 + [1] * 10)
+
+    def test_an_even_tile_kernel_has_one_more(self):
+        canvas = {"T": 6, "H": 8, "W": 10, "TT": 2, "TH": 2, "TW": 2, "text": 0}
+        for tiles, real in ((3, 3), (2, 3), (1, 1)):
+            seen = mask(fastvideo.sta_flex, 480, None, {**canvas, "KT": 1, "KH": tiles, "KW": 3})
+            self.assertTrue((seen.sum(1) == 8 * real * 3).all())
+        odd = mask(fastvideo.sta_flex, 480, None, {**canvas, "KT": 3, "KH": 3, "KW": 1})
+        self.assertTrue((odd == mask(gym.sta3d, 480, None, {**canvas, "KT": 6, "KH": 6, "KW": 2})).all())
+
+    def test_radial(self):
+        params = {"n": 150, "frames": 9, "decay": 0.2, "block": 128}
+        plain = mask(papers.radial_hunyuan, 1360, None, params)
+        self.assertTrue((plain == plain.T).all())
+        self.assertTrue(plain[1350:].all() and plain[:, 1350:].all())
+        wan = mask(papers.radial_wan, 1350, None, params)
+        self.assertTrue((wan[150:, 150:] == plain[150:1350, 150:1350]).all())
+        self.assertTrue((wan[:150] == plain[:150, :1350]).all(), "query frame 0 is not dense")
+        self.assertTrue(wan[:, :150].all(), "key frame 0 is")
+        frames = plain[:1350, :1350].reshape(9, 150, 9, 150)
+        # bitlen(150) = 8: d 1 reaches 128 and stays; d 2, 3 reach 64: every 2nd; 4..7 reach 32: every
+        # 4th; 8 reaches 16: every 8th.
+        self.assertEqual(frames.any((1, 3))[0].astype(int).tolist(), [1, 1, 1, 0, 1, 0, 0, 0, 1])
+        self.assertTrue(frames[0, :, 1].all(), "the neighbour is whole")
+        self.assertEqual(frames[0, 0, 2].sum(), 129, "|x - y| <= max(64 * 0.2, 128)")
+
+    def test_radial_loses_neighbours_of_small_frames(self):
+        params = {"n": 60, "frames": 4, "decay": 0.2, "block": 128}     # bitlen 6: d 1 reaches 32
+        frames = mask(papers.radial_hunyuan, 240, None, params).reshape(4, 60, 4, 60)
+        self.assertEqual(frames.any((1, 3)).astype(int).tolist(), np.eye(4, dtype=int).tolist())
+
+    def test_radial_blocks(self):
+        # Frames of whole blocks: a block is kept with its pair, where the band fills it.
+        params = {"n": 256, "frames": 3, "decay": 1, "block": 128}
+        fine = mask(papers.radial_hunyuan, 768, None, params)
+        coarse = mask(papers.radial_hunyuan_blocks, 768, None, params)
+        self.assertTrue((coarse >= fine).all())
+        # Frames of 150 tokens cover two blocks from their first: frame 1 ends in block 2, begins in 1.
+        params = {"n": 150, "frames": 2, "decay": 0.2, "block": 128}
+        coarse = mask(papers.radial_hunyuan_blocks, 300, None, params)[::128, ::128]
+        self.assertEqual(coarse.shape, (3, 3))
+        self.assertTrue(coarse[0, 0] and coarse[2].all() and coarse[:, 2].all())
+
+    def test_radial_blocks_of_the_sink_frame(self):
+        params = {"n": 256, "frames": 9, "decay": 0.2, "block": 128}
+        plain = mask(papers.radial_hunyuan_blocks, 2304, None, params)
+        wan = mask(papers.radial_wan_blocks, 2304, None, params)
+        self.assertTrue(wan[:, :256].all())
+        self.assertTrue((wan[:, 256:] == plain[:, 256:]).all())
+        # d = 4 is kept with |x - y| <= 128: the diagonal blocks are full, and of the others the columns'
+        # densities rise from 1/128 to 1, two thirds of them over a third.
+        pair = plain[:256, 4 * 256:5 * 256]
+        self.assertTrue(pair.all())
+        self.assertFalse(plain[:256, 5 * 256:6 * 256].any(), "d = 5 is not a multiple of 2")
+
+    def test_svg_wan(self):
+        seen = mask(papers.svg_wan, 600, None, {"tpf": 100, "width": 1})
+        self.assertEqual(np.flatnonzero(seen[300]).tolist(), [*range(100), *range(172, 429)])
+
+    def test_frames(self):
+        params = {"n": 4, "H": 4, "W": 6, "TT": 2, "TH": 2, "TW": 3}
+        by_frame = lambda f, **t: mask(f, 20, None, params, t).reshape(5, 4, 5, 4)
+        self.assertEqual(by_frame(papers.frame_causal).all((1, 3)).tolist(), np.tri(5, dtype=bool).tolist())
+        self.assertEqual(by_frame(papers.first_and_previous).all((1, 3)).astype(int).tolist(),
+                         [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 1, 0]])
+        self.assertEqual(by_frame(papers.first_frame).all((1, 3)).sum(), 5)
+        seen = by_frame(papers.efficient_vdit, reference=table(0, 0, 1, 0, 0))
+        self.assertEqual(seen.all((1, 3))[4].astype(int).tolist(), [0, 0, 1, 0, 1])
+        self.assertEqual(mask(papers.temporal, 20, None, params).sum(1).tolist(), [5] * 20)
+        self.assertTrue((mask(papers.simple_gvr, 96, None, params).sum(1) == 12).all())
+
+
+class Papers(unittest.TestCase):
+    def test_streaming_llm(self):
+        params = {"sink": 2, "recent": 3}
+        rows = [np.flatnonzero(mask(f, 9, None, params)[8]).tolist()
+                for f in (papers.streaming_llm, papers.streaming_llm_inclusive)]
+        self.assertEqual(rows, [[0, 1, 5, 6, 7, 8], [0, 1, 6, 7, 8]])
+
+    def test_rolled_groups(self):
+        rolled = mask(papers.sinklora, 16, None, {"g": 4}, heads=2)[0]
+        cut = mask(papers.longlora_flash, 16, None, {"g": 4}, heads=2)[0]
+        self.assertTrue((rolled[0] == mask(gym.batchify_causal, 16, None, {"n": 4})).all())
+        self.assertTrue((rolled[0] == cut[0]).all())
+        self.assertFalse((cut & future(16)).any())
+        self.assertTrue(rolled[1, 0, 15] and rolled[1, 1, 14], "the beginning sees the end")
+        self.assertTrue((cut[1] == (rolled[1] & ~future(16))).all())
+        self.assertEqual(cut[1].sum(1).tolist(), [1, 2] + [1, 2, 3, 4] * 3 + [1, 2])
+
+    def test_strided_blocks(self):
+        params = {"block": 4, "stride": 3, "local": 2, "dense": 1}
+        seen = mask(papers.s2_attention, 32, None, params, heads=4, kv_heads=2)[0]
+        self.assertFalse((seen & future(32)).any())
+        self.assertEqual(sorted(set(np.flatnonzero(seen[0, 31]) // 4)), [0, 3, 6, 7])
+        self.assertTrue((seen[0] == seen[1]).all(), "query heads of one KV head agree")
+        self.assertTrue((seen[3] == ~future(32)).all(), "the trailing KV head is dense")
+        params = {"block": 4, "stride": 8, "local": 1, "dense": 0}       # step 2 between KV heads
+        seen = mask(papers.s2_attention, 64, None, params, heads=4, kv_heads=4)[0]
+        self.assertEqual(sorted(set(np.flatnonzero(seen[1, 63]) // 4)), [6, 14, 15])
+
+    def test_moa(self):
+        self.assertEqual(papers._moa_span(1000, 0, 0.1), 256)           # int(202.4) -> 256
+        self.assertEqual(papers._moa_span(1000, 9999, 0), 2048)         # capped at 2024, then rounded
+        self.assertEqual(papers._moa_span(10, 0, 0), 128)
+        tables = {"alpha": table(0), "beta": table(0.1)}
+        seen = mask(papers.moa_prefill, 1000, None, {}, tables)         # 3 blocks and the first
+        self.assertEqual(np.flatnonzero(seen[999]).tolist(), [*range(64), *range(13 * 64, 1000)])
+        seen = mask(papers.moa_decode, 1000, None, {"length": 1000}, tables)
+        self.assertEqual(np.flatnonzero(seen[999]).tolist(), [*range(64), *range(1000 - 192, 1000)])
+
+    def test_shifted_windows(self):
+        params = {"H": 16, "W": 8, "r": 1}
+        seen = mask(papers.hidiffusion, 128, None, params)
+        self.assertTrue((seen.sum(1) == 32).all() and (seen == seen.T).all())
+        self.assertTrue(seen[0, 15 * 8 + 7], "no mask at the wrap: the corners meet")
+        self.assertFalse(mask(papers.hidiffusion, 128, None, {**params, "r": 0})[0, 127])
+        # Height 6: 6 // 2 // 4 = 0, so that the width's shift of 2 is dropped.
+        seen = [mask(papers.hidiffusion, 96, None, {"H": 6, "W": 16, "r": r}) for r in (0, 1)]
+        self.assertTrue((seen[0] == seen[1]).all())
+
+    def test_halo(self):
+        tables = {"rel_h": np.zeros((1, 1, 256, 27)), "rel_w": np.zeros((1, 1, 256, 27))}
+        tables["rel_h"][0, 0, :, 13], tables["rel_w"][0, 0, :, 26] = 5, 7
+        seen = mask(papers.halonet, 256, 22 * 22, {"W": 16}, tables)
+        self.assertTrue((seen.sum(1) == 196).all(), "padding counts")
+        q = 9 * 16 + 8                              # row 1, column 0 of its block
+        at = lambda y, x: (0, 0, q, (8 + y) * 22 + 8 + x)
+        value = lambda y, x: score(papers.halonet, 1, at(y, x), 256, 484, {"W": 16}, tables)
+        self.assertEqual([value(1, 13), value(1, 12), value(2, 13)], [13, 6, 8])
+
+    def test_video_infinity(self):
+        params = {"pad": 2, "frames": 4, "local_bias": 0, "global_bias": 10}
+        seen = mask(papers.video_infinity, 4, 8 + 3, params)
+        self.assertEqual(np.flatnonzero(seen[1]).tolist(), [1, 2, 3, 4, 5, 8, 9, 10])
+        self.assertEqual([score(papers.video_infinity, 1, (0, 0, 1, k), 4, 11, params) for k in (7, 8)], [1, 11])
+
+    def test_plain(self):
+        self.assertTrue(mask(papers.dense, 3, 5).all())
+        for function in papers.causal, papers.cross_causal, papers.gated:
+            self.assertEqual(mask(function, 3, 5).sum(1).tolist(), [1, 2, 3])
+
+    def test_tables(self):
+        regions = {"region_q": table(1, 2, 0), "region_k": table(0, 1, 2, 1)}
+        self.assertEqual(mask(papers.regions, 3, 4, {}, regions).astype(int).tolist(),
+                         [[1, 1, 0, 1], [1, 0, 1, 0], [1, 0, 0, 0]])
+        blocks = np.zeros((2, 2, 2), dtype=int)
+        blocks[1, 0, 1] = 1
+        seen = mask(papers.paro, 100, None, {}, {"blocks": blocks}, heads=2)[0]
+        self.assertEqual([seen[0].sum(), seen[1].sum()], [0, 64 * 36])
+        self.assertTrue((mask(papers.window7, 196, None, {"W": 14}).sum(1) == 49).all())
