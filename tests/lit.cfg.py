@@ -1,5 +1,6 @@
 # lit's configuration for every .mlir and .attn test under tests/.
 import os
+import sys
 
 import lit.formats
 from lit.llvm import llvm_config
@@ -22,3 +23,4 @@ tools = [
 ]
 llvm_config.add_tool_substitutions(tools, [config.attn_tools_dir, config.llvm_tools_dir])
 config.substitutions.append(("%specs", os.path.join(config.attn_source_dir, "specs")))
+config.substitutions.append(("%python", sys.executable))

@@ -212,12 +212,16 @@ Result<NpyArray> read_npy(const std::string &path) {
 
 Status write_npy(const std::string &path, ElementType type, std::span<const int64_t> shape,
                  const void *data) {
-  const char *descr = nullptr;
   for (const DtypeName &dtype : kDtypes)
-    if (!descr && dtype.type == type)
-      descr = dtype.descr;
+    if (dtype.type == type)
+      return write_npy_as(path, dtype.descr, element_size(type), shape, data);
+  return Status::internal("element type without a NumPy name");
+}
+
+Status write_npy_as(const std::string &path, std::string_view descr, size_t element_bytes,
+                    std::span<const int64_t> shape, const void *data) {
   std::string header = concat("{'descr': '", descr, "', 'fortran_order': False, 'shape': (");
-  size_t bytes = element_size(type);
+  size_t bytes = element_bytes;
   for (size_t i = 0; i < shape.size(); ++i) {
     header += concat(i ? " " : "", shape[i], i + 1 < shape.size() || i == 0 ? "," : "");
     bytes *= static_cast<size_t>(shape[i]);

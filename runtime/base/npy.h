@@ -31,6 +31,9 @@ Result<NpyArray> make_npy(ElementType type, std::vector<int64_t> shape);
 
 Status write_npy(const std::string &path, ElementType type, std::span<const int64_t> shape,
                  const void *data);
+// For types that tensors do not have: `descr` is NumPy's name, "|b1" or "<f8".
+Status write_npy_as(const std::string &path, std::string_view descr, size_t element_bytes,
+                    std::span<const int64_t> shape, const void *data);
 inline Status write_npy(const std::string &path, const NpyArray &array) {
   return write_npy(path, array.type, array.shape, array.data.data());
 }

@@ -1,5 +1,6 @@
 // attnc explain: what a kernel will do for a shape, as text, JSON and a picture.
 #include "tools/attnc/Commands.h"
+#include "tools/attnc/SpecCall.h"
 
 #include "compiler/explain/Picture.h"
 #include "compiler/pipeline/Diagnostics.h"
@@ -9,9 +10,7 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <charconv>
 #include <iostream>
-#include <map>
 #include <memory>
 
 namespace attn::tools {
@@ -22,117 +21,30 @@ namespace {
 
 struct Options {
   std::string spec, name, target = "cpu", variant, picture;
-  std::vector<std::string> shape;
+  CallOptions call;
   bool json = false;
 };
 
-// "axis=n" pairs. Names are axes, parameters, or q, kv, q_position, heads, batch.
-bool parseShape(const Options &options, std::map<std::string, int64_t> &values) {
-  for (const std::string &item : options.shape) {
-    size_t equals = item.find('=');
-    int64_t value = 0;
-    const char *begin = item.data() + equals + 1, *end = item.data() + item.size();
-    if (equals == std::string::npos || equals == 0 ||
-        std::from_chars(begin, end, value).ptr != end || begin == end || value < 0 ||
-        value > 100'000'000) {
-      std::cerr << "attnc: error: --shape has '" << item
-                << "'; write axis=n with n from 0 to 100,000,000, separated by commas\n";
-      return false;
-    }
-    values[item.substr(0, equals)] = value;
+CallShape callShape(const spec::AttentionSpec &spec, const SpecCall &call) {
+  CallShape shape;
+  shape.qLength = call.queries;
+  shape.qPosition = call.queryPosition;
+  shape.heads = call.heads;
+  shape.kvHeads = call.kvHeads;
+  shape.batch = call.batch;
+  shape.segments = {{0, call.keys, call.keyPosition}};
+  shape.inputs.head = static_cast<int32_t>(call.head);
+  shape.inputs.layer = call.bindings.layer;
+  for (size_t i = 0; i < spec.params.size(); ++i) {
+    Scalar scalar{0};
+    if (spec.params[i].type == spec::Type::Float)
+      scalar.f = static_cast<float>(call.bindings.params[i]);
+    else
+      scalar.i = static_cast<int64_t>(call.bindings.params[i]);
+    shape.inputs.params.push_back(scalar);
   }
-  return true;
+  return shape;
 }
-
-class ShapeReader {
-public:
-  ShapeReader(const spec::AttentionSpec &spec, std::map<std::string, int64_t> given)
-      : spec(spec), given(std::move(given)) {}
-
-  // The call that --shape describes; false after printing what is wrong.
-  bool read(CallShape &shape) {
-    for (const spec::ParamInfo &param : spec.params) {
-      Scalar scalar{0};
-      double value = double(param.implicit ? raggedLength(param)
-                                           : take(param.name, int64_t(param.maximum)));
-      if (value < param.minimum || value > param.maximum) {
-        std::cerr << "attnc: error: parameter " << param.name << " is " << value
-                  << "; the spec allows " << param.minimum << " to " << param.maximum << "\n";
-        return false;
-      }
-      if (param.type == spec::Type::Float)
-        scalar.f = float(value);
-      else
-        scalar.i = int64_t(value);
-      shape.inputs.params.push_back(scalar);
-      params[param.name] = int64_t(value);
-    }
-    int64_t keys = tokenCount(spec.keys), queries = tokenCount(spec.query);
-    keys = take("kv", keys);
-    shape.qLength = take("q", queries);
-    shape.qPosition = take("q_position", 0);
-    shape.heads = spec.heads ? spec.heads : take("heads", 1);
-    shape.kvHeads = spec.kvHeads ? spec.kvHeads : shape.heads;
-    shape.batch = take("batch", 1);
-    shape.inputs.head = int32_t(take("head", 0));
-    shape.segments = {{0, keys, 0}};
-    if (!given.empty()) {
-      std::cerr << "attnc: error: --shape names '" << given.begin()->first
-                << "', which is no axis or parameter of " << spec.name << "\n";
-      return false;
-    }
-    return true;
-  }
-
-private:
-  // Consumes a given value; names may be used by both sides of the attention.
-  int64_t take(const std::string &name, int64_t otherwise) {
-    auto it = given.find(name);
-    if (it != given.end()) {
-      used[name] = it->second;
-      given.erase(it);
-    }
-    auto known = used.find(name);
-    return known == used.end() ? otherwise : known->second;
-  }
-  // The length of a ragged space, which the checker names len_SPACE.
-  int64_t raggedLength(const spec::ParamInfo &param) {
-    for (const spec::SpaceInfo &space : spec.spaces)
-      if (param.name == "len_" + space.name)
-        return extentOf(space.axes.front());
-    return take(param.name, int64_t(param.maximum));
-  }
-  int64_t extentOf(const spec::SpaceAxis &axis) {
-    switch (axis.kind) {
-    case spec::AxisKind::Stream: return take(axis.name, 12);
-    case spec::AxisKind::Packed: return take(axis.name, 4);
-    case spec::AxisKind::Ragged:
-      return take(axis.name, std::min<int64_t>(axis.extent.isStatic() ? axis.extent.value : 1024, 1024));
-    case spec::AxisKind::Fixed: break;
-    }
-    if (axis.extent.isStatic())
-      return axis.extent.value;
-    if (axis.extent.dynamic->op == spec::Op::Param)
-      return params[spec.params[axis.extent.dynamic->index()].name];
-    return take(axis.name, 1);
-  }
-  int64_t tokenCount(const spec::TokensInfo &tokens) {
-    int64_t total = 0;
-    for (const spec::TokenGroup &group : tokens.groups) {
-      int64_t count = 1;
-      const spec::SpaceInfo &space = spec.spaces[group.space];
-      bool single = space.axes.size() == 1;
-      for (const spec::SpaceAxis &axis : space.axes)
-        count *= single && axis.kind == spec::AxisKind::Stream ? take(axis.name, 1024)
-                                                               : extentOf(axis);
-      total += count;
-    }
-    return total;
-  }
-
-  const spec::AttentionSpec &spec;
-  std::map<std::string, int64_t> given, used, params;
-};
 
 // Multiply-adds count twice; every admitted pair costs a dot product and a sum.
 double flops(const spec::AttentionSpec &spec, const CallShape &shape, double pairs) {
@@ -159,12 +71,10 @@ double bytesMoved(const KernelInfo &kernel, const CallShape &shape) {
 
 int explainOne(const Options &options, const spec::CheckedSpec &checked,
                const spec::AttentionSpec &attention) {
-  std::map<std::string, int64_t> values;
-  if (!parseShape(options, values))
-    return kUsage;
-  CallShape shape;
-  if (!ShapeReader(attention, values).read(shape))
-    return kRejected;
+  SpecCall call;
+  if (int code = readCall(attention, options.call, call); code != kDone)
+    return code;
+  CallShape shape = callShape(attention, call);
   std::string variant = options.variant.empty() ? defaultVariant(attention) : options.variant;
   std::vector<TargetRequest> requests;
   std::string error;
@@ -248,13 +158,9 @@ int explainSpec(const Options &options) {
   auto checked = loadSpec(options.spec, exitCode);
   if (!checked)
     return exitCode;
-  const spec::AttentionSpec *attention =
-      options.name.empty() ? &checked->attentions.front() : checked->find(options.name);
-  if (!attention) {
-    std::cerr << "attnc: error: " << options.spec << " defines no attention '" << options.name
-              << "'\n";
+  const spec::AttentionSpec *attention = pickAttention(*checked, options.name);
+  if (!attention)
     return kUsage;
-  }
   return explainOne(options, *checked, *attention);
 }
 
@@ -266,11 +172,7 @@ void addExplainCommand(CLI::App &app, int &exitCode) {
       app.add_subcommand("explain", "Show tile classes, density, work and a picture of the mask");
   command->add_option("SPEC", options->spec, "Spec file (.attn)")->required();
   command->add_option("--name", options->name, "Which attention of the file; default: the first");
-  command
-      ->add_option("--shape", options->shape,
-                   "Sizes: axis=n for streams and ragged axes, param=n, or q=n, kv=n, "
-                   "q_position=n, heads=n, head=n; separated by commas")
-      ->delimiter(',');
+  options->call.add(*command);
   command->add_option("--target", options->target, "Whose tiles to show")->capture_default_str();
   command->add_option("--dtype", options->variant, "f32, bf16, f16 or int8");
   command->add_flag("--json", options->json, "Print JSON");

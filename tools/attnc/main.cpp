@@ -11,6 +11,7 @@ int main(int argc, char **argv) {
   addCheckCommand(app, exitCode);
   addCompileCommand(app, exitCode);
   addExplainCommand(app, exitCode);
+  addMaskCommands(app, exitCode);
   addModelCommand(app, exitCode);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,328 @@
+// Reads --shape, --set and --table against a spec's declarations.
+#include "tools/attnc/SpecCall.h"
+
+#include "runtime/base/half.h"
+#include "runtime/device/device.h"
+#include "tools/attnc/Commands.h"
+
+#include <charconv>
+#include <cstring>
+#include <iostream>
+
+namespace attn::tools {
+
+void CallOptions::add(CLI::App &command) {
+  command
+      .add_option("--shape", shape,
+                  "Sizes: axis=n for streams and ragged axes, param=n, or q=n, kv=n, q_position=n, "
+                  "kv_position=n, heads=n, kv_heads=n, batch=n, layer=n; separated by commas")
+      ->delimiter(',');
+  command.add_option("--set", params, "A parameter: NAME=VALUE; may be repeated");
+  command.add_option("--table", tables, "A table's contents: NAME=FILE.npy; may be repeated");
+}
+
+namespace {
+
+constexpr int64_t maxSize = 100'000'000;
+
+// "name=value" in two; false if it is not.
+bool split(const std::string &item, std::string &name, std::string &value) {
+  size_t equals = item.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == item.size())
+    return false;
+  name = item.substr(0, equals);
+  value = item.substr(equals + 1);
+  return true;
+}
+
+class CallReader {
+public:
+  CallReader(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call,
+             std::set<std::string> &used)
+      : spec(spec), options(options), call(call), used(used) {}
+
+  int run() {
+    if (!parse())
+      return kUsage;
+    call.heads = spec.heads ? spec.heads : take("heads", 1);
+    call.kvHeads = spec.kvHeads ? spec.kvHeads : take("kv_heads", call.heads);
+    if (call.heads < 1 || call.kvHeads < 1 || call.heads % call.kvHeads != 0) {
+      std::cerr << "attnc: error: " << call.heads << " heads cannot share " << call.kvHeads
+                << " KV heads; give heads and kv_heads in --shape, one a multiple of the other\n";
+      return kRejected;
+    }
+    if (!readParams())
+      return kRejected;
+    call.keys = take("kv", tokenCount(spec.keys));
+    call.queries = take("q", tokenCount(spec.query));
+    call.queryPosition = take("q_position", 0);
+    call.keyPosition = take("kv_position", 0);
+    call.batch = std::max<int64_t>(take("batch", 1), 1);
+    call.batched = used.count("batch") != 0;
+    call.head = take("head", 0);
+    if (call.head >= call.heads) {
+      std::cerr << "attnc: error: head " << call.head << " of " << call.heads << " heads\n";
+      return kRejected;
+    }
+    call.bindings.heads = static_cast<int32_t>(call.heads);
+    call.bindings.kvHeads = static_cast<int32_t>(call.kvHeads);
+    call.bindings.layer = static_cast<int32_t>(take("layer", 0));
+    return readTables();
+  }
+
+private:
+  bool parse() {
+    std::string name, value;
+    for (const std::string &item : options.shape) {
+      int64_t number = 0;
+      bool good = split(item, name, value);
+      const char *end = value.data() + value.size();
+      good = good && std::from_chars(value.data(), end, number).ptr == end;
+      if (!good || number < 0 || number > maxSize) {
+        std::cerr << "attnc: error: --shape has '" << item
+                  << "'; write axis=n with n from 0 to 100,000,000, separated by commas\n";
+        return false;
+      }
+      given[name] = number;
+    }
+    for (const std::string &item : options.params) {
+      double number = 0;
+      bool good = split(item, name, value);
+      const char *end = value.data() + value.size();
+      if (!good || std::from_chars(value.data(), end, number).ptr != end) {
+        std::cerr << "attnc: error: --set has '" << item << "'; write NAME=NUMBER\n";
+        return false;
+      }
+      numbers[name] = number;
+    }
+    return true;
+  }
+
+  int64_t take(const std::string &name, int64_t otherwise) {
+    auto it = given.find(name);
+    if (it == given.end())
+      return otherwise;
+    used.insert(name);
+    return it->second;
+  }
+
+  bool readParams() {
+    for (const spec::ParamInfo &param : spec.params) {
+      double value = param.implicit ? double(raggedLength(param))
+                                    : double(take(param.name, int64_t(param.maximum)));
+      if (auto set = numbers.find(param.name); set != numbers.end()) {
+        used.insert(param.name);
+        value = set->second;
+      }
+      if (param.type == spec::Type::Float)
+        value = static_cast<float>(value);
+      bool whole = param.type == spec::Type::Float || value == double(int64_t(value));
+      if (!(value >= param.minimum && value <= param.maximum) || !whole) {
+        std::cerr << "attnc: error: parameter " << param.name << " is " << value
+                  << "; the spec allows " << (whole ? "" : "whole numbers from ") << param.minimum
+                  << " to " << param.maximum << "\n";
+        return false;
+      }
+      call.bindings.params.push_back(value);
+    }
+    return true;
+  }
+
+  // The length of a ragged space, which the checker names len_SPACE.
+  int64_t raggedLength(const spec::ParamInfo &param) {
+    for (const spec::SpaceInfo &space : spec.spaces)
+      if (param.name == "len_" + space.name)
+        return extentOf(space.axes.front());
+    return take(param.name, int64_t(param.maximum));
+  }
+
+  int64_t extentOf(const spec::SpaceAxis &axis) {
+    switch (axis.kind) {
+    case spec::AxisKind::Stream:
+      return take(axis.name, 12);
+    case spec::AxisKind::Packed:
+      return take(axis.name, 4);
+    case spec::AxisKind::Ragged:
+      return take(axis.name, std::min<int64_t>(axis.extent.value, 1024));
+    case spec::AxisKind::Fixed:
+      break;
+    }
+    if (axis.extent.isStatic())
+      return axis.extent.value;
+    oracle::Evaluator evaluator(call.bindings); // over params, which are known by now
+    return static_cast<int64_t>(evaluator.value(*axis.extent.dynamic, {}));
+  }
+
+  int64_t tokenCount(const spec::TokensInfo &tokens) {
+    int64_t total = 0;
+    for (const spec::TokenGroup &group : tokens.groups) {
+      int64_t count = 1;
+      const spec::SpaceInfo &space = spec.spaces[group.space];
+      bool single = space.axes.size() == 1;
+      for (const spec::SpaceAxis &axis : space.axes)
+        count *= single && axis.kind == spec::AxisKind::Stream ? take(axis.name, 1024)
+                                                               : extentOf(axis);
+      total += count;
+    }
+    return total;
+  }
+
+  int readTables() {
+    call.bindings.tables.resize(spec.tables.size());
+    std::string name, path;
+    for (const std::string &item : options.tables) {
+      if (!split(item, name, path)) {
+        std::cerr << "attnc: error: --table has '" << item << "'; write NAME=FILE.npy\n";
+        return kUsage;
+      }
+      for (size_t i = 0; i < spec.tables.size(); ++i) {
+        if (spec.tables[i].name != name)
+          continue;
+        used.insert(name);
+        if (int code = readTable(spec.tables[i], path, call.bindings.tables[i]); code != kDone)
+          return code;
+      }
+    }
+    return kDone;
+  }
+
+  int readTable(const spec::TableInfo &info, const std::string &path, oracle::TableData &table) {
+    Result<NpyArray> array = read_npy(path);
+    if (!array.ok())
+      return fail(array.status());
+    auto refuse = [&](const std::string &found, const std::string &wanted) {
+      return fail(
+          Status::invalid_input("table `", info.name, "` has ", found, "; the spec declares ",
+                                wanted)
+              .at(path));
+    };
+    if (array->shape.size() != info.dims.size())
+      return refuse(concat(array->shape.size(), " axes"), std::to_string(info.dims.size()));
+    if (array->count() == 0)
+      return refuse("no elements", "at least one");
+    for (size_t i = 0; i < info.dims.size(); ++i) {
+      int64_t declared = 0;
+      const std::string &dim = info.dims[i];
+      const char *end = dim.data() + dim.size();
+      bool number = std::from_chars(dim.data(), end, declared).ptr == end;
+      for (const spec::ConstInfo &constant : spec.consts)
+        if (constant.name == dim && std::holds_alternative<int64_t>(constant.value)) {
+          declared = std::get<int64_t>(constant.value);
+          number = true;
+        }
+      if (number && array->shape[i] != declared)
+        return refuse(concat("extent ", array->shape[i], " on axis ", i), concat(declared));
+    }
+    bool whole = info.element == spec::Element::Int32 || info.element == spec::Element::UInt8;
+    bool isFloat = array->type == ElementType::f32 || array->type == ElementType::f16 ||
+                   array->type == ElementType::bf16;
+    if (whole && isFloat)
+      return refuse("element type " + std::string(element_type_name(array->type)), "integers");
+    table.extents = array->shape;
+    table.values.resize(static_cast<size_t>(array->count()));
+    for (size_t i = 0; i < table.values.size(); ++i)
+      table.values[i] = elementOf(*array, i);
+    return kDone;
+  }
+
+  const spec::AttentionSpec &spec;
+  const CallOptions &options;
+  SpecCall &call;
+  std::set<std::string> &used;
+  std::map<std::string, int64_t> given;
+  std::map<std::string, double> numbers;
+};
+
+void collectTables(const spec::Expr &expr, std::set<uint32_t> &tables) {
+  if (expr.op == spec::Op::Gather)
+    tables.insert(expr.index());
+  for (const spec::ExprPtr &operand : expr.operands)
+    collectTables(*operand, tables);
+}
+
+} // namespace
+
+double elementOf(const NpyArray &array, size_t i) {
+  const auto *at = static_cast<const std::byte *>(array.data.data());
+  auto get = [&](auto sample) {
+    std::memcpy(&sample, at + i * sizeof sample, sizeof sample);
+    return sample;
+  };
+  switch (array.type) {
+  case ElementType::f32:
+    return get(float());
+  case ElementType::f16:
+    return f16_to_f32(get(uint16_t()));
+  case ElementType::bf16:
+    return bf16_to_f32(get(uint16_t()));
+  case ElementType::i8:
+    return get(int8_t());
+  case ElementType::u8:
+    return get(uint8_t());
+  case ElementType::i32:
+    return get(int32_t());
+  case ElementType::i64:
+    return static_cast<double>(get(int64_t()));
+  }
+  return 0;
+}
+
+int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call,
+             std::set<std::string> &used) {
+  return CallReader(spec, options, call, used).run();
+}
+
+int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call) {
+  std::set<std::string> used;
+  int code = readCall(spec, options, call, used);
+  return code == kDone ? refuseUnused(options, used, spec.name) : code;
+}
+
+int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
+                 const std::string &whose) {
+  struct Kind {
+    const std::vector<std::string> &items;
+    const char *option, *meaning;
+  };
+  for (const Kind &kind : {Kind{options.shape, "--shape", "axis or parameter"},
+                           {options.params, "--set", "parameter"},
+                           {options.tables, "--table", "table"}})
+    for (const std::string &item : kind.items) {
+      std::string name = item.substr(0, item.find('='));
+      if (used.count(name))
+        continue;
+      std::cerr << "attnc: error: " << kind.option << " names '" << name << "', which is no "
+                << kind.meaning << " of " << whose << "\n";
+      return kRejected;
+    }
+  return kDone;
+}
+
+bool haveTables(const spec::AttentionSpec &spec, const spec::Expr &expr, const SpecCall &call) {
+  std::set<uint32_t> tables;
+  collectTables(expr, tables);
+  for (uint32_t table : tables) {
+    if (!call.bindings.tables[table].extents.empty())
+      continue;
+    const spec::TableInfo &info = spec.tables[table];
+    std::string dims;
+    for (const std::string &dim : info.dims)
+      dims += (dims.empty() ? "" : ", ") + dim;
+    std::cerr << "attnc: error: " << spec.name << " reads the table `" << info.name << "[" << dims
+              << "]`; give its contents with --table " << info.name << "=FILE.npy\n";
+    return false;
+  }
+  return true;
+}
+
+const spec::AttentionSpec *pickAttention(const spec::CheckedSpec &checked,
+                                         const std::string &name) {
+  if (name.empty())
+    return &checked.attentions.front();
+  const spec::AttentionSpec *found = checked.find(name);
+  if (!found)
+    std::cerr << "attnc: error: " << checked.fileName << " defines no attention '" << name << "'\n";
+  return found;
+}
+
+} // namespace attn::tools
