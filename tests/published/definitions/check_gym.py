@@ -7,15 +7,15 @@ import numpy as np
 
 import gym
 import natten
-from testing import OFFSETS, future, mask, score, shape, table
+from testing import natten_params, DOCUMENTS, future, mask, score, shape, table
 
 
 class Gym(unittest.TestCase):
     def test_no_future_key(self):
         cases = [(gym.causal, {}, {}), (gym.sliding_window, {"window": 3}, {}),
-                 (gym.document_causal, {}, {"offsets": OFFSETS}),
-                 (gym.document_sliding_window, {"window": 1}, {"offsets": OFFSETS}),
-                 (gym.packed_causal_document, {}, {"offsets": OFFSETS}),
+                 (gym.document_causal, {}, {"tok_doc": DOCUMENTS}),
+                 (gym.document_sliding_window, {"window": 1}, {"tok_doc": DOCUMENTS}),
+                 (gym.packed_causal_document, {}, {"tok_doc": DOCUMENTS}),
                  (gym.batchify_causal, {"n": 4}, {})]
         for function, params, tables in cases:
             seen = mask(function, 12, None, params, tables)
@@ -43,23 +43,23 @@ class Gym(unittest.TestCase):
         self.assertEqual(seen.sum(1).tolist(), [3, 3, 3, 4, 5, 6, 7, 8])
 
     def test_documents(self):
-        offsets = {"offsets": OFFSETS}
-        seen = mask(gym.document_causal, 12, None, {}, offsets)
-        self.assertTrue((seen == mask(gym.packed_causal_document, 12, None, {}, offsets)).all())
+        packed = {"tok_doc": DOCUMENTS}
+        seen = mask(gym.document_causal, 12, None, {}, packed)
+        self.assertTrue((seen == mask(gym.packed_causal_document, 12, None, {}, packed)).all())
         self.assertEqual(seen.sum(1).tolist(), [1, 2, 3, 1, 1, 2, 3, 4, 5, 1, 2, 3])
-        self.assertEqual(mask(gym.document_full, 12, None, {}, offsets).sum(), 9 + 1 + 25 + 9)
-        self.assertEqual(mask(gym.document_prefix_lm, 12, None, {"prefix": 2}, offsets).sum(1).tolist(),
+        self.assertEqual(mask(gym.document_full, 12, None, {}, packed).sum(), 9 + 1 + 25 + 9)
+        self.assertEqual(mask(gym.document_prefix_lm, 12, None, {"prefix": 2}, packed).sum(1).tolist(),
                          [2, 2, 3, 1, 2, 2, 3, 4, 5, 2, 2, 3])
 
     def test_batchify_is_documents_of_one_length(self):
-        equal = {"offsets": table(0, 4, 8, 12)}
+        equal = {"tok_doc": np.arange(12) // 4}
         self.assertTrue((mask(gym.batchify_causal, 12, None, {"n": 4}) ==
                          mask(gym.document_causal, 12, None, {}, equal)).all())
         self.assertTrue((mask(gym.batchify_full, 12, None, {"n": 4}) ==
                          mask(gym.document_full, 12, None, {}, equal)).all())
 
     def test_shared_prefix(self):
-        seen = mask(gym.shared_prefix, 12, None, {}, {"offsets": OFFSETS, "prefix": table(0, 0, 2, 2)})
+        seen = mask(gym.shared_prefix, 12, None, {}, {"tok_doc": DOCUMENTS, "prefix": table(0, 0, 2, 2)})
         self.assertEqual(np.flatnonzero(seen[3]).tolist(), [0, 1, 2, 3])        # continues document 0
         self.assertEqual(np.flatnonzero(seen[10]).tolist(), [4, 5, 6, 7, 8, 9, 10])
         self.assertEqual(np.flatnonzero(seen[6]).tolist(), [4, 5, 6])           # its own prefix: causal
@@ -75,7 +75,7 @@ class Gym(unittest.TestCase):
 
     def test_jetspec(self):
         ancestor = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]])
-        seen = mask(gym.jetspec_tree, 4, 6, {"prefix": 2}, {"ancestor": ancestor})
+        seen = mask(gym.jetspec_tree, 4, 6, {"prefix": 2, "nodes": 4}, {"ancestor": ancestor})
         self.assertTrue((seen[:, 2:] == (ancestor != 0)).all() and seen[:, :2].all())
         seen = mask(gym.jetspec_train, 6, 8, {"prefix": 2, "block": 3})
         self.assertEqual(np.flatnonzero(seen[4]).tolist(), [0, 1, 5, 6])
@@ -90,7 +90,7 @@ class Gym(unittest.TestCase):
         seen = mask(gym.natten2d, 64, None, params)
         self.assertTrue((seen.sum(1) == 15).all())
         self.assertTrue((seen == mask(natten.natten2d, 64, None,
-                                      {"extent_0": 8, "extent_1": 8, "window_0": 3, "window_1": 5})).all())
+                                      natten_params(y=(8, 3), x=(8, 5)))).all())
 
     def test_natten2d_trap_of_the_canvas(self):
         # Four rows of eight: row 3 is clamped by the width, which bounds nothing.
@@ -114,22 +114,22 @@ class Gym(unittest.TestCase):
             self.assertTrue((seen[np.ix_(place, place)] == plain).all(), function.__name__)
 
     def test_sliding_tiles(self):
-        for kernel in (8, 12):  # 2 and 3 tiles of 4
-            params = {"H": 16, "W": 20, "KH": kernel, "KW": kernel, "TH": 4, "TW": 4, "text": 5}
+        for kernel in (2, 3):
+            params = {"CH": 4, "CW": 5, "KH": kernel, "KW": kernel, "N": 16, "text": 5}
             seen = mask(gym.sta2d, 330, None, params)
-            self.assertTrue((seen[:320, :320].sum(1) == kernel * kernel).all())
+            self.assertTrue((seen[:320, :320].sum(1) == kernel * kernel * 16).all())
             self.assertTrue(seen[:320, 320:325].all() and seen[320:, :325].all())
             self.assertFalse(seen[:, 325:].any(), "padding behind the text")
-            cube = mask(gym.sta3d, 330, None, {**params, "T": 1, "KT": 1, "TT": 1})
+            cube = mask(gym.sta3d, 330, None, {**params, "CT": 1, "KT": 1})
             self.assertTrue((cube == seen).all())
         # Two tiles: the own one and the one before it, moved at the left edge.
-        params = {"H": 1, "W": 16, "KH": 1, "KW": 8, "TH": 1, "TW": 4, "text": 0}
+        params = {"CH": 1, "CW": 4, "KH": 1, "KW": 2, "N": 4, "text": 0}
         seen = mask(gym.sta2d, 16, None, params)[::4, ::4]
         self.assertEqual(seen.astype(int).tolist(), [[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
 
     def test_sta3d(self):
-        params = {"T": 6, "H": 4, "W": 6, "KT": 6, "KH": 2, "KW": 6, "TT": 2, "TH": 2, "TW": 2, "text": 0}
-        self.assertTrue((mask(gym.sta3d, 144, None, params).sum(1) == 6 * 2 * 6).all())
+        params = {"CT": 3, "CH": 2, "CW": 3, "KT": 3, "KH": 1, "KW": 3, "N": 8, "text": 0}
+        self.assertTrue((mask(gym.sta3d, 144, None, params).sum(1) == 9 * 8).all())
 
     def test_svg(self):
         params = {"prompt": 3, "tpf": 10, "width": 1.5, "round": 4, "F": 4}
@@ -143,10 +143,13 @@ class Gym(unittest.TestCase):
                          [0, 1, 2] + [3 + 10 * f + i for f in range(4) for i in (3, 4, 5)])
 
     def test_vsa(self):
-        seen = mask(gym.vsa, 12, None, {"T": 4},
-                    {"topk": table([[[0, 2], [1, 2], [0, 1]]]), "sizes": table(4, 3, 1)}, heads=1)[0, 0]
+        tables = {"topk": table([[[0, 2, 1], [1, 2, 0], [0, 1, 2]]]), "sizes": table(4, 3, 1),
+                  "map": table([[[1, 0, 1], [0, 1, 1], [1, 1, 0]]])}
+        tables = {name: t[None] if t.ndim == 3 else t for name, t in tables.items()}
+        seen = mask(gym.vsa, 12, None, {"T": 4, "top": 2}, tables)
         self.assertEqual(np.flatnonzero(seen[0]).tolist(), [0, 1, 2, 3, 8])
         self.assertEqual(np.flatnonzero(seen[7]).tolist(), [4, 5, 6, 8])
+        self.assertTrue((mask(gym.vsa_block_map, 12, None, {"T": 4}, tables) == seen).all())
 
     def test_scores(self):
         at = (0, 1, 3, 5)
@@ -171,7 +174,7 @@ class Gym(unittest.TestCase):
         near(score(gym.activation_gelu, 1, at, 8, params={"N": 1}, heads=2), math.log(1.8413447460685429))
         tables = {"q_rope": np.ones((1, 2, 8, 3)), "k_rope": np.full((1, 2, 8, 3), 2.0)}
         tables["k_rope"][:, 1] = 100                # never read: key head 0 serves all
-        near(score(gym.mla_rope, 1, at, 8, params={"scale": 0.5}, tables=tables, heads=2), 1 + 0.5 * 6)
+        near(score(gym.mla_rope, 1, at, 8, params={"scaling": 0.5}, tables=tables, heads=2), 1 + 0.5 * 6)
 
     def test_activation_recovers_its_function(self):
         rng = np.random.default_rng(1)

@@ -9,7 +9,7 @@ import fa4
 import flashinfer
 import flex
 import gym
-from testing import OFFSETS, future, mask, score, shape, table
+from testing import DOCUMENTS, future, mask, score, shape, table
 
 
 class Flex(unittest.TestCase):
@@ -69,18 +69,18 @@ class Flex(unittest.TestCase):
         self.assertEqual(mask(flex.window512, 600)[599].sum(), 513)
         rand = table([0, 1, 0, 1, 1, 0])
         self.assertEqual(mask(flex.random_rows, 6, None, {}, {"rand": rand}).sum(1).tolist(), [6, 0, 6, 0, 0, 6])
-        self.assertEqual(mask(flex.padding, 6, None, {}, {"len": table(4)}).sum(), 16)
+        self.assertEqual(mask(flex.padding, 6, None, {}, {"length": table(4)}).sum(), 16)
         self.assertEqual(mask(flex.doc_causal, 6, None, {}, {"doc": table(0, 0, 0, 1, 1, 1)}).sum(), 12)
 
     def test_traps(self):
-        seen = mask(flex.njt_causal, 12, None, {}, {"offsets": OFFSETS})
+        seen = mask(flex.njt_causal, 12, None, {}, {"tok_doc": DOCUMENTS})
         self.assertTrue(seen[2, 11] and seen[9, 0], "documents are not told apart")
         seen = mask(flex.natten_2d, 64, None, {"W": 8, "window": 1})
         self.assertTrue(seen[0, 8] and not seen[0, 11], "|q - k| <= 8, or columns at most 1 apart")
         self.assertTrue(seen[0, 57] and not seen[7, 18])
         of = shape(3, batch=2)
         s = np.array([0.5, 1.5, 2.5]) * np.ones((2, 1, 3, 3))
-        out = flex.padded_dense_causal(of, {}, {"len": table(1, 2)})["score"](s)
+        out = flex.padded_dense_causal(of, {}, {"length": table(1, 2)})["score"](s)
         self.assertEqual(np.isfinite(out[:, 0, 0]).tolist(), [[True, False, False], [True, True, False]])
 
     def test_split(self):
@@ -91,10 +91,10 @@ class Flex(unittest.TestCase):
 
 class Fa4(unittest.TestCase):
     def test_alignment(self):
-        seen = mask(fa4.causal, 3, 5)
+        seen = mask(fa4.causal, 3, 5, {"offset": 2})
         self.assertEqual(seen.sum(1).tolist(), [3, 4, 5])
-        self.assertTrue((seen == mask(fa4.block_causal, 3, 5)).all())
-        seen = mask(fa4.sliding_window, 3, 9, {"left": 2, "right": 1})
+        self.assertTrue((seen == mask(fa4.block_causal, 3, 5, {"offset": 2})).all())
+        seen = mask(fa4.sliding_window, 3, 9, {"left": 2, "right": 1, "offset": 6})
         self.assertEqual([np.flatnonzero(row).tolist() for row in seen], [[4, 5, 6, 7], [5, 6, 7, 8], [6, 7, 8]])
 
     def test_masks(self):
@@ -158,7 +158,7 @@ class FlashInfer(unittest.TestCase):
         self.assertEqual(mask(flashinfer.causal, 3, 9).sum(1).tolist(), [7, 8, 9])
         seen = mask(flashinfer.sliding_window_open, 3, 9, {"window_left": 2})
         self.assertEqual(seen.sum(1).tolist(), [5, 4, 3])
-        result = flashinfer.attention_sink(shape(3, 9), {"window_left": 2}, {"sink": table(0.5)})
+        result = flashinfer.attention_sink(shape(3, 9), {}, {"sink": table(0.5)})
         self.assertEqual(result["sink"], 0.5)
         lengths = {"q_len": table(2, 3), "k_len": table(4, 9), "sink": table(0.5)}
         seen = mask(flashinfer.attention_sink_varlen, 3, 9, {"window_left": -1}, lengths, batch=2)[:, 0]
@@ -173,7 +173,8 @@ class FlashInfer(unittest.TestCase):
         seen = mask(flashinfer.block_sparse_masked, 4, 12, {"R": 2, "C": 4},
                     {"slot": table([0, -1, -1], [-1, 1, 2]), "inside": inside})
         self.assertEqual(np.argwhere(seen).tolist(), [[3, 11]])
-        tables = {"row_size": table([1, 3], [2, 2]), "col_size": table([2, 3, 1], [4, 1, 1]),
+        tables = {"row_block": table([0, 1, 1, 1], [0, 0, 1, 1]),
+                  "col_block": table([0, 0, 1, 1, 1, 2], [0, 0, 0, 0, 1, 2]),
                   "kept": np.stack([kept, kept])}
         seen = mask(flashinfer.variable_block_sparse, 4, 6, {}, tables, heads=4, kv_heads=2)[0]
         self.assertEqual(seen.sum(2).tolist(), [[2, 4, 4, 4]] * 2 + [[4, 4, 2, 2]] * 2)

@@ -8,18 +8,18 @@ import fastvideo
 import gym
 import natten
 import papers
-from testing import future, mask, score, shape, table
+from testing import natten_params, future, mask, score, shape, table
 
 
 class Natten(unittest.TestCase):
     def one(self, extent, **params):
-        return mask(natten.natten1d, extent, None, {"extent_0": extent, **params})
+        return mask(natten.natten1d, extent, None, natten_params(x=(extent, 1), **params))
 
     def test_windows_have_their_size(self):
         for extent in (5, 8, 13):
             for window in range(2, extent + 1):
                 for stride in range(1, window + 1):
-                    seen = self.one(extent, window_0=window, stride_0=stride)
+                    seen = self.one(extent, window_x=window, stride_x=stride)
                     self.assertTrue((seen.sum(1) == window).all(), (extent, window, stride))
                     for row in seen:
                         self.assertEqual(np.diff(np.flatnonzero(row)).max(), 1, "one run of keys")
@@ -30,39 +30,43 @@ class Natten(unittest.TestCase):
                         self.assertTrue(seen.diagonal().all())
 
     def test_full_stride_is_blocked_attention(self):
-        seen = self.one(12, window_0=4, stride_0=4)
+        seen = self.one(12, window_x=4, stride_x=4)
         self.assertTrue((seen == mask(gym.batchify_full, 12, None, {"n": 4})).all())
 
     def test_even_windows_reach_further_back(self):
-        self.assertEqual(np.flatnonzero(self.one(9, window_0=4)[4]).tolist(), [2, 3, 4, 5])
+        self.assertEqual(np.flatnonzero(self.one(9, window_x=4)[4]).tolist(), [2, 3, 4, 5])
 
     def test_causal(self):
-        seen = self.one(9, window_0=3, causal_0=True)
+        seen = self.one(9, window_x=3, causal_x=True)
         self.assertTrue((seen == mask(gym.sliding_window, 9, None, {"window": 2})).all())
         # Stride 2: the leader is the group's last query, which the others share the begin of.
-        seen = self.one(9, window_0=3, stride_0=2, causal_0=True)
+        seen = self.one(9, window_x=3, stride_x=2, causal_x=True)
         self.assertEqual([np.flatnonzero(row).tolist() for row in seen[4:8]],
                          [[3, 4], [3, 4, 5], [5, 6], [5, 6, 7]])
         self.assertEqual(np.flatnonzero(seen[8]).tolist(), [6, 7, 8])    # a leader inside the axis
         self.assertFalse((seen & future(9)).any())
 
     def test_dilation_splits_into_groups(self):
-        whole = self.one(11, window_0=3, dilation_0=3)
+        whole = self.one(11, window_x=3, dilation_x=3)
         for group in range(3):
             members = np.arange(group, 11, 3)
-            part = self.one(len(members), window_0=3)
+            part = self.one(len(members), window_x=3)
             self.assertTrue((whole[np.ix_(members, members)] == part).all())
             others = np.setdiff1d(np.arange(11), members)
             self.assertFalse(whole[np.ix_(members, others)].any())
 
     def test_axes_are_independent(self):
-        params = {"extent_0": 4, "extent_1": 5, "extent_2": 6, "window_0": 3, "window_1": 2, "window_2": 3,
-                  "causal_0": True, "stride_1": 2, "dilation_2": 2}
+        params = natten_params(t=(4, 3), y=(5, 2), x=(6, 3), causal_t=True, stride_y=2, dilation_x=2)
         cube = mask(natten.natten3d, 120, None, params).reshape(4, 5, 6, 4, 5, 6)
-        one = [self.one(params[f"extent_{n}"], **{f"{name}_0": params[f"{name}_{n}"] for name in
-                                                   ("window", "causal", "stride", "dilation")
-                                                   if f"{name}_{n}" in params}) for n in range(3)]
+        one = [self.one(params[a.upper()], **{f"{name}_x": params[f"{name}_{a}"] for name in
+                                               ("window", "causal", "stride", "dilation")}) for a in "tyx"]
         self.assertTrue((cube == np.einsum("ad,be,cf->abcdef", *one)).all())
+
+    def test_extra_keys(self):
+        params = natten_params(y=(4, 3), x=(5, 3))
+        seen = mask(natten.natten2d_extra, 20, 23, params)
+        self.assertTrue(seen[:, 20:].all())
+        self.assertTrue((seen[:, :20] == mask(natten.natten2d, 20, None, params)).all())
 
 
 class Video(unittest.TestCase):
@@ -110,12 +114,12 @@ class Video(unittest.TestCase):
         self.assertEqual(seen.sum(1).tolist(), [10] * 10 + [40] * 30 + [70] * 30 + [1] * 10)
 
     def test_an_even_tile_kernel_has_one_more(self):
-        canvas = {"T": 6, "H": 8, "W": 10, "TT": 2, "TH": 2, "TW": 2, "text": 0}
+        canvas = {"CT": 3, "CH": 4, "CW": 5, "N": 8, "text": 0}
         for tiles, real in ((3, 3), (2, 3), (1, 1)):
             seen = mask(fastvideo.sta_flex, 480, None, {**canvas, "KT": 1, "KH": tiles, "KW": 3})
             self.assertTrue((seen.sum(1) == 8 * real * 3).all())
-        odd = mask(fastvideo.sta_flex, 480, None, {**canvas, "KT": 3, "KH": 3, "KW": 1})
-        self.assertTrue((odd == mask(gym.sta3d, 480, None, {**canvas, "KT": 6, "KH": 6, "KW": 2})).all())
+        odd = {**canvas, "KT": 3, "KH": 3, "KW": 1}
+        self.assertTrue((mask(fastvideo.sta_flex, 480, None, odd) == mask(gym.sta3d, 480, None, odd)).all())
 
     def test_radial(self):
         params = {"n": 150, "frames": 9, "decay": 0.2, "block": 128}

@@ -30,9 +30,10 @@ def read(table, *index):
     return table[tuple(np.broadcast_arrays(*clamped))]
 
 
-def documents(offsets, index):
-    """The document of each token, where document d holds tokens offsets[d] .. offsets[d+1]-1."""
-    return np.searchsorted(offsets, index, side="right") - 1
+def offsets(tables):
+    """Packed documents, tok_doc being each token's: document d holds tokens offsets[d] .. offsets[d+1]-1."""
+    doc = tables["tok_doc"]
+    return np.searchsorted(doc, np.arange(doc.max() + 2))
 
 
 def ceil_to(value, multiple):

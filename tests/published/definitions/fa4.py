@@ -1,6 +1,7 @@
 """The masks and scores of FlashAttention 4's tests (Dao-AILab/flash-attention tests/cute, 0251105).
 
-Bottom-right alignment: off = keys - queries is added to the query where the source does.
+The offset is added to the query where the source does; its tests align the last query with the last
+key, offset = keys - queries.
 """
 
 import numpy as np
@@ -8,15 +9,11 @@ import numpy as np
 from common import attend, indices
 
 
-def _offset(shape):
-    return shape["keys"] - shape["queries"]
-
-
 # Masks.
 
 def causal(shape, params, tables):
     b, h, q, k = indices(shape)
-    return attend(shape, k <= q + _offset(shape))
+    return attend(shape, k <= q + params["offset"])
 
 
 def block_causal(shape, params, tables):
@@ -27,7 +24,7 @@ def block_causal(shape, params, tables):
 def sliding_window(shape, params, tables):
     """Both ends are included: left + 1 + right keys."""
     b, h, q, k = indices(shape)
-    center = q + _offset(shape)
+    center = q + params["offset"]
     return attend(shape, (k >= center - params["left"]) & (k <= center + params["right"]))
 
 

@@ -7,7 +7,7 @@ and what is in the padding is literal.
 
 import numpy as np
 
-from common import attend, indices
+from common import attend, grid, indices
 
 
 def _ends(q, params):
@@ -70,7 +70,8 @@ def matrix_game_action_global(shape, params, tables):
 def longlive(shape, params, tables):
     """The streaming mask: S sink frames and a window of W frames that counts them and the block itself."""
     b, h, q, k = indices(shape)
-    end, frame = _ends(q, params), params["F"]
+    frame, block = params["F"], params["F"] * params["B"]
+    end = (q // block + 1) * block
     seen = (k < params["S"] * frame) | (k >= end - (params["W"] - params["S"]) * frame)
     return attend(shape, (k < end) & seen)
 
@@ -85,20 +86,15 @@ def block_causal_i2v(shape, params, tables):
 
 
 def sta_flex(shape, params, tables):
-    """fastvideo-kernel/tests/support_flex_sta.py: the kernel is given in tiles and reaches half of it to
-    both sides. Trap: an even kernel has one tile more than it says."""
+    """fastvideo-kernel/tests/support_flex_sta.py: canvas C_ and kernel K_ in tiles of N tokens; the kernel
+    reaches half of it to both sides. Trap: an even kernel has one tile more than it says."""
     b, h, q, k = indices(shape)
-    canvas, kernel, tile = ([params[c + a] for a in "THW"] for c in ("", "K", "T"))
-    vision, size, text = int(np.prod(canvas)), int(np.prod(tile)), params["text"]
-    counts = [c // t for c, t in zip(canvas, tile)]
-
-    def coordinates(index):
-        number = index // size
-        return (number // (counts[1] * counts[2]), number // counts[2] % counts[1], number % counts[2])
-
+    canvas, kernel = [params["C" + a] for a in "THW"], [params["K" + a] for a in "THW"]
+    vision = int(np.prod(canvas)) * params["N"]
+    text = vision + params["text"]
     near = (q < vision) & (k < vision)
-    for tq, tk, count, n in zip(coordinates(q), coordinates(k), counts, kernel):
+    for tq, tk, count, n in zip(grid(q // params["N"], *canvas), grid(k // params["N"], *canvas),
+                                canvas, kernel):
         center = np.minimum(np.maximum(tq, n // 2), count - 1 - n // 2)
         near = near & (abs(center - tk) <= n // 2)
-    is_text = (k >= vision) & (k < vision + text)
-    return attend(shape, near | ((q < vision) & is_text) | ((q >= vision) & (k < vision + text)))
+    return attend(shape, near | ((q < vision) & (k >= vision) & (k < text)) | ((q >= vision) & (k < text)))

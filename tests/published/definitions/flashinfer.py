@@ -8,21 +8,21 @@ import numpy as np
 from common import attend, indices
 
 
-def _position(shape, q):
+def _position(shape):
     """Queries are the last ones of the keys."""
-    return q + shape["keys"] - shape["queries"]
+    return np.arange(shape["keys"] - shape["queries"], shape["keys"]).reshape(1, 1, -1, 1)
 
 
 def causal(shape, params, tables):
     b, h, q, k = indices(shape)
-    return attend(shape, k <= _position(shape, q))
+    return attend(shape, k <= _position(shape))
 
 
 def sliding_window(shape, params, tables):
     """tests/attention/test_sliding_window.py. Trap: window_left keys before the own one, which makes
     window_left + 1; a negative window_left is none."""
     b, h, q, k = indices(shape)
-    behind, left = _position(shape, q) - k, params["window_left"]
+    behind, left = _position(shape) - k, params["window_left"]
     return attend(shape, (behind >= 0) & ((behind <= left) | (left < 0)))
 
 
@@ -30,12 +30,12 @@ def sliding_window_open(shape, params, tables):
     """tests/test_helpers/sink_attention_reference.py without causal: nothing bounds the future."""
     b, h, q, k = indices(shape)
     left = params["window_left"]
-    return attend(shape, (_position(shape, q) - k <= left) | (left < 0))
+    return attend(shape, (_position(shape) - k <= left) | (left < 0))
 
 
 def attention_sink(shape, params, tables):
-    """tests/attention/test_attention_sink.py: causal, perhaps within a window, and a sink logit."""
-    return {**sliding_window(shape, params, tables), "sink": tables["sink"]}
+    """tests/attention/test_attention_sink.py: causal, and a sink logit."""
+    return {**causal(shape, params, tables), "sink": tables["sink"]}
 
 
 def attention_sink_varlen(shape, params, tables):
@@ -73,15 +73,10 @@ def block_sparse_masked(shape, params, tables):
 
 
 def variable_block_sparse(shape, params, tables):
-    """Blocks of any size, per KV head: row_size and col_size per KV head, and the map of blocks."""
+    """Blocks of any size, per KV head: which block a row and a column are in, and the map of blocks."""
     b, h, q, k = indices(shape)
-    keep = np.zeros((1, shape["heads"], shape["queries"], shape["keys"]), dtype=bool)
-    for head in range(shape["heads"]):
-        kv = head // (shape["heads"] // shape["kv_heads"])
-        rows = np.repeat(np.arange(tables["row_size"].shape[1]), tables["row_size"][kv])
-        cols = np.repeat(np.arange(tables["col_size"].shape[1]), tables["col_size"][kv])
-        keep[0, head] = tables["kept"][kv][rows[:, None], cols[None, :]] != 0
-    return attend(shape, keep)
+    kv = h // (shape["heads"] // shape["kv_heads"])
+    return attend(shape, tables["kept"][kv, tables["row_block"][kv, q], tables["col_block"][kv, k]] != 0)
 
 
 def _slopes(heads):

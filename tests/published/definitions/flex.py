@@ -6,7 +6,7 @@ The tests write most masks as a score of -inf; here they are masks, unless they 
 
 import numpy as np
 
-from common import attend, documents, indices
+from common import attend, indices, offsets
 
 
 # Scores of the score alone.
@@ -243,7 +243,7 @@ def random_rows(shape, params, tables):
 
 def padding(shape, params, tables):
     b, h, q, k = indices(shape)
-    return attend(shape, (q < tables["len"][b]) & (k < tables["len"][b]))
+    return attend(shape, (q < tables["length"][b]) & (k < tables["length"][b]))
 
 
 def doc_causal(shape, params, tables):
@@ -255,9 +255,8 @@ def doc_causal(shape, params, tables):
 def njt_causal(shape, params, tables):
     """test_njt_causal. Trap: places within the documents are compared, the documents are not."""
     b, h, q, k = indices(shape)
-    offsets = tables["offsets"]
-    inside = [i - offsets[documents(offsets, i)] for i in (q, k)]
-    return attend(shape, inside[0] >= inside[1])
+    doc, first = tables["tok_doc"], offsets(tables)
+    return attend(shape, q - first[doc[q]] >= k - first[doc[k]])
 
 
 def natten_2d(shape, params, tables):
@@ -271,7 +270,7 @@ def natten_2d(shape, params, tables):
 def padded_dense_causal(shape, params, tables):
     """test_padded_dense_causal. Trap: it is the SCORE that is compared with the length."""
     b, h, q, k = indices(shape)
-    return attend(shape, q >= k, lambda s: np.where(s <= tables["len"][b], s, -np.inf))
+    return attend(shape, q >= k, lambda s: np.where(s <= tables["length"][b], s, -np.inf))
 
 
 def window_part(shape, params, tables):

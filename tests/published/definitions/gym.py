@@ -5,7 +5,7 @@ README.md in this folder says how the functions are called.
 
 import numpy as np
 
-from common import attend, documents, indices, read
+from common import attend, grid, indices, offsets, read
 
 
 # Masks of one sequence.
@@ -44,54 +44,52 @@ def prefix_lm(shape, params, tables):
 
 # Packed sequences.
 
+def _packed(shape, tables):
+    """For q and k: the document, and the place within it."""
+    b, h, q, k = indices(shape)
+    doc, first = tables["tok_doc"], offsets(tables)
+    return doc[q], doc[k], q - first[doc[q]], k - first[doc[k]]
+
+
 def document_causal(shape, params, tables):
     """masks/document_mask.py, generate_doc_mask_mod over the causal mask."""
-    b, h, q, k = indices(shape)
-    offsets = tables["offsets"]
-    doc_q, doc_k = documents(offsets, q), documents(offsets, k)
-    return attend(shape, (doc_q == doc_k) & (q - offsets[doc_q] >= k - offsets[doc_k]))
+    doc_q, doc_k, q, k = _packed(shape, tables)
+    return attend(shape, (doc_q == doc_k) & (q >= k))
 
 
 def document_full(shape, params, tables):
     """masks/document_mask.py over a mask that admits everything."""
-    b, h, q, k = indices(shape)
-    return attend(shape, documents(tables["offsets"], q) == documents(tables["offsets"], k))
+    doc_q, doc_k, q, k = _packed(shape, tables)
+    return attend(shape, doc_q == doc_k)
 
 
 def document_sliding_window(shape, params, tables):
     """masks/document_mask.py over sliding_window; the window counts within the document."""
-    b, h, q, k = indices(shape)
-    offsets = tables["offsets"]
-    doc_q, doc_k = documents(offsets, q), documents(offsets, k)
-    behind = (q - offsets[doc_q]) - (k - offsets[doc_k])
-    return attend(shape, (doc_q == doc_k) & (behind >= 0) & (behind <= params["window"]))
+    doc_q, doc_k, q, k = _packed(shape, tables)
+    return attend(shape, (doc_q == doc_k) & (q >= k) & (q - k <= params["window"]))
 
 
 def document_prefix_lm(shape, params, tables):
     """masks/document_mask.py over prefix_lm; the prefix counts within the document."""
-    b, h, q, k = indices(shape)
-    offsets = tables["offsets"]
-    doc_q, doc_k = documents(offsets, q), documents(offsets, k)
-    q_in, k_in = q - offsets[doc_q], k - offsets[doc_k]
-    return attend(shape, (doc_q == doc_k) & ((k_in < params["prefix"]) | (q_in >= k_in)))
+    doc_q, doc_k, q, k = _packed(shape, tables)
+    return attend(shape, (doc_q == doc_k) & ((k < params["prefix"]) | (q >= k)))
 
 
 def packed_causal_document(shape, params, tables):
     """masks/document_mask.py, generate_packed_causal_doc_mask_mod."""
     b, h, q, k = indices(shape)
-    first = tables["offsets"][documents(tables["offsets"], q)]
-    return attend(shape, (k >= first) & (q >= k))
+    return attend(shape, (k >= offsets(tables)[tables["tok_doc"][q]]) & (q >= k))
 
 
 def shared_prefix(shape, params, tables):
     """masks/shared_prefix.py. A continuation sees its prefix document whole; a prefix document,
     which is its own prefix, stays causal."""
     b, h, q, k = indices(shape)
-    offsets = tables["offsets"]
-    doc = documents(offsets, q)
+    first = offsets(tables)
+    doc = tables["tok_doc"][q]
     prefix = tables["prefix"][doc]
-    own = (k >= offsets[doc]) & (q >= k)
-    shared = (doc != prefix) & (k >= offsets[prefix]) & (k < offsets[prefix + 1])
+    own = (k >= first[doc]) & (q >= k)
+    shared = (doc != prefix) & (k >= first[prefix]) & (k < first[prefix + 1])
     return attend(shape, own | shared)
 
 
@@ -129,9 +127,9 @@ def jetspec_tree(shape, params, tables):
     """masks/jetspec.py: queries are tree nodes; keys are a prefix and then the nodes. A node sees
     the prefix and its ancestors (itself included)."""
     b, h, q, k = indices(shape)
-    prefix, ancestor = params["prefix"], tables["ancestor"]
-    nodes = len(ancestor)
-    tree = (k >= prefix) & (k < prefix + nodes) & (read(ancestor, q, k - prefix) != 0)
+    prefix = params["prefix"]
+    ancestor = read(tables["ancestor"], q, k - prefix) != 0
+    tree = (k >= prefix) & (k < prefix + params["nodes"]) & ancestor
     return attend(shape, (k < prefix) | tree)
 
 
@@ -202,43 +200,34 @@ def morton_natten(shape, params, tables):
     return attend(shape, mask)
 
 
-def _sliding_tile(shape, canvas, kernel, tile, text):
-    """Sliding tile attention over any number of axes: vision tokens stored tile by tile, then text.
+def _sliding_tile(shape, params, axes):
+    """Sliding tile attention: vision tokens stored tile by tile, then text, then padding.
 
-    Vision sees a window of kernel / tile tiles, kept inside the canvas, and the text; text sees all.
+    The canvas has C_ tiles on each axis, the kernel K_, and N tokens make a tile. Vision sees a window of
+    tiles, kept inside the canvas, and the text; text sees all. With an even kernel the window reaches
+    further back.
     """
     b, h, q, k = indices(shape)
-    vision = int(np.prod(canvas))
-    counts = [c // t for c, t in zip(canvas, tile)]
-
-    def tile_coordinates(index):
-        number, coordinates = index // int(np.prod(tile)), []
-        for count in reversed(counts[1:]):
-            coordinates.insert(0, number % count)
-            number = number // count
-        return [number, *coordinates]
-
+    canvas, kernel = [params["C" + a] for a in axes], [params["K" + a] for a in axes]
+    vision = int(np.prod(canvas)) * params["N"]
+    text = vision + params["text"]
     near = (q < vision) & (k < vision)
-    for tq, tk, count, keep, size in zip(tile_coordinates(q), tile_coordinates(k), counts, kernel, tile):
-        n = keep // size
+    for tq, tk, count, n in zip(grid(q // params["N"], *canvas), grid(k // params["N"], *canvas),
+                                canvas, kernel):
         left, right = n // 2, n // 2 + n % 2 - 1
         center = np.minimum(np.maximum(tq, left), count - 1 - right)
         near = near & (tk >= center - left) & (tk <= center + right)
-    is_text = (k >= vision) & (k < vision + text)
-    return attend(shape, near | ((q < vision) & is_text) | ((q >= vision) & (k < vision + text)))
+    return attend(shape, near | ((q < vision) & (k >= vision) & (k < text)) | ((q >= vision) & (k < text)))
 
 
 def sta2d(shape, params, tables):
-    """masks/sta.py, generate_sta_mask_mod_2d. n tiles exactly, an even n reaching further back."""
-    p = params
-    return _sliding_tile(shape, (p["H"], p["W"]), (p["KH"], p["KW"]), (p["TH"], p["TW"]), p["text"])
+    """masks/sta.py, generate_sta_mask_mod_2d."""
+    return _sliding_tile(shape, params, "HW")
 
 
 def sta3d(shape, params, tables):
     """masks/sta.py, generate_sta_mask_mod_3d."""
-    p = params
-    return _sliding_tile(shape, (p["T"], p["H"], p["W"]), (p["KT"], p["KH"], p["KW"]),
-                         (p["TT"], p["TH"], p["TW"]), p["text"])
+    return _sliding_tile(shape, params, "THW")
 
 
 def _svg_spatial(shape, params, sink):
@@ -267,12 +256,20 @@ def svg_temporal(shape, params, tables):
 
 
 def vsa(shape, params, tables):
-    """masks/vsa.py, generate_vsa_mask_mod: key tiles that are listed for the query's tile, without
-    what a partly filled tile has behind its real tokens."""
+    """masks/vsa.py, generate_vsa_mask_mod: key tiles among the `top` that are listed for the query's
+    tile, without what a partly filled tile has behind its real tokens."""
     b, h, q, k = indices(shape)
     tile = params["T"]
-    listed = tables["topk"][b, h, q // tile]
+    listed = tables["topk"][b, h, q // tile, :params["top"]]
     chosen = np.any(listed == (k // tile)[..., None], axis=-1)
+    return attend(shape, chosen & (k % tile < tables["sizes"][k // tile]))
+
+
+def vsa_block_map(shape, params, tables):
+    """masks/vsa.py, generate_vsa_block_map_mask_mod: the same from a map of tiles."""
+    b, h, q, k = indices(shape)
+    tile = params["T"]
+    chosen = tables["map"][b, h, q // tile, k // tile] != 0
     return attend(shape, chosen & (k % tile < tables["sizes"][k // tile]))
 
 
@@ -339,4 +336,4 @@ def mla_rope(shape, params, tables):
     b, h, q, k = indices(shape)
     roped_q, roped_k = tables["q_rope"].astype(np.float64), tables["k_rope"].astype(np.float64)
     product = np.einsum("bhqd,bkd->bhqk", roped_q, roped_k[:, 0])
-    return attend(shape, score=lambda s: s + params["scale"] * product[b, h, q, k])
+    return attend(shape, score=lambda s: s + params["scaling"] * product[b, h, q, k])

@@ -1,14 +1,16 @@
 """Neighbourhood attention as NATTEN's reference mask defines it (SHI-Labs/NATTEN 8c8729f,
 csrc/include/natten/cuda/reference/mask.hpp): per axis, all axes together.
 
-The parameters of axis number n (0, 1, 2, the slowest first) are window_n, stride_n, dilation_n and
-causal_n; missing ones are 1 and false. extent_n is the axis's length.
+The axes are x, then y before it, then t: X, Y, T are their lengths, and window_x, stride_x, dilation_x,
+causal_x their parameters.
 """
+
+import math
 
 from common import attend, grid, indices
 
 
-def _neighbors(query, key, extent, window, stride=1, dilation=1, causal=False):
+def _neighbors(query, key, extent, window, stride, dilation, causal):
     """Whether key is a neighbour of query on one axis."""
     same_group = query % dilation == key % dilation
     group = query % dilation
@@ -34,28 +36,29 @@ def _most(a, b):
     return a + (b - a) * (b > a)
 
 
-def _natten(shape, params, axes, extra=0):
-    """Grid tokens first, then `extra` keys that every query sees."""
+def _natten(shape, params, axes):
     b, h, q, k = indices(shape)
-    extents = [params[f"extent_{n}"] for n in range(axes)]
-    tokens = 1
-    for extent in extents:
-        tokens *= extent
-    mask = k < tokens
-    for n, (x, y) in enumerate(zip(grid(q, *extents), grid(k, *extents))):
-        mask = mask & _neighbors(x, y, extents[n], params[f"window_{n}"],
-                                params.get(f"stride_{n}", 1), params.get(f"dilation_{n}", 1),
-                                params.get(f"causal_{n}", False))
-    return attend(shape, mask | ((k >= tokens) & (k < tokens + extra)))
+    extents = [params[a.upper()] for a in axes]
+    mask = k < math.prod(extents)
+    for a, x, y in zip(axes, grid(q, *extents), grid(k, *extents)):
+        mask = mask & _neighbors(x, y, params[a.upper()], params["window_" + a], params["stride_" + a],
+                                 params["dilation_" + a], params["causal_" + a])
+    return attend(shape, mask)
 
 
 def natten1d(shape, params, tables):
-    return _natten(shape, params, 1)
+    return _natten(shape, params, "x")
 
 
 def natten2d(shape, params, tables):
-    return _natten(shape, params, 2)
+    return _natten(shape, params, "yx")
 
 
 def natten3d(shape, params, tables):
-    return _natten(shape, params, 3)
+    return _natten(shape, params, "tyx")
+
+
+def natten2d_extra(shape, params, tables):
+    """Keys that are no tokens of the grid and follow it: every query sees them."""
+    b, h, q, k = indices(shape)
+    return attend(shape, _natten(shape, params, "yx")["mask"] | (k >= params["Y"] * params["X"]))

@@ -29,4 +29,14 @@ def future(keys):
     return np.triu(np.ones((keys, keys), dtype=bool), 1)
 
 
-OFFSETS = table(0, 3, 4, 9, 12)
+DOCUMENTS = np.repeat(np.arange(4), (3, 1, 5, 3))
+
+
+def natten_params(**given):
+    """Parameters of the axes that are given as x=(length, window), with stride_x and so on if not 1."""
+    params = {}
+    for axis in (name for name in given if len(name) == 1):
+        length, window = given[axis]
+        params |= {axis.upper(): length, f"window_{axis}": window, f"stride_{axis}": 1,
+                   f"dilation_{axis}": 1, f"causal_{axis}": False}
+    return params | {name: value for name, value in given.items() if len(name) > 1}
