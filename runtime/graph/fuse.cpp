@@ -331,9 +331,6 @@ private:
         continue;
       node.op = "RopeCache";
       node.domain = "attn";
-      node.inputs.resize(4);
-      node.inputs.push_back(scatter.inputs[2]);
-      node.set("rows", shape(scatter.inputs[1])[2]);
     }
   }
 

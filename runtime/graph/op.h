@@ -22,9 +22,6 @@ class OpKernel {
 public:
   virtual ~OpKernel() = default;
   virtual Status run(const RunArgs &args) = 0;
-  // Called when memory behind the inputs was changed by something other than a
-  // run: kernels that keep results between runs forget them.
-  virtual void forget() {}
 };
 
 template <typename Run> class LambdaKernel final : public OpKernel {
@@ -86,6 +83,7 @@ enum OpFlag : uint32_t {
   kStridedOut = 1u << 3,   // writes an output with any outer strides
   kView = 1u << 4,         // the output is the input, seen otherwise (see views.cpp)
   kPacksWeights = 1u << 5, // copies its constants when made; they are dropped then
+  kWritesRows = 1u << 6,   // updates rows of axis 2 of what it made before, and counts the writes
 };
 
 struct OpDef {

@@ -94,10 +94,11 @@ private:
           lay_out_for_transpose(out, source[static_cast<size_t>(t)]);
       }
       // A cache that comes in and goes out is written where it is.
-      if (node.op == "TensorScatter" && node.domain.empty()) {
-        int in = node.inputs[0], out = node.outputs[0];
-        if (g_.values[in].is_input && g_.values[out].is_output && uses_[in] == 1)
-          plan_.locations[out].root = in;
+      if (node.op == "TensorScatter" && node.domain.empty())
+        write_in_place(node.inputs[0], node.outputs[0]);
+      if (node.op == "QuantisedScatter" && node.domain == "attn") {
+        write_in_place(node.inputs[0], node.outputs[0]);
+        write_in_place(node.inputs[3], node.outputs[1]);
       }
       nodes.push_back(std::move(node));
     }
@@ -122,6 +123,11 @@ private:
     g_.nodes = std::move(nodes);
     g_.renumber_producers();
     return {};
+  }
+
+  void write_in_place(int in, int out) {
+    if (g_.values[in].is_input && g_.values[out].is_output && uses_[in] == 1)
+      plan_.locations[out].root = in;
   }
 
   void lay_out_view(Node &node, std::vector<Node> &nodes) {
@@ -174,7 +180,8 @@ private:
     }
     for (const Node &node : g_.nodes)
       if (node.op == "RopeCache" && node.domain == "attn")
-        roots[static_cast<size_t>(node.outputs[0])] = Place::persistent;
+        for (int out : node.outputs)
+          roots[static_cast<size_t>(out)] = Place::persistent;
     roots_ = std::move(roots);
     spread();
   }

@@ -22,6 +22,8 @@ Result<std::unique_ptr<Session>> Session::create(Graph graph, ThreadPool &pool,
 Status Session::prepare(const SessionOptions &options) {
   if (options.fuse)
     fuse_graph(graph_);
+  if (options.int8_caches)
+    quantise_caches(graph_, options.int8_caches);
   ATTN_ASSIGN_OR_RETURN(plan_, plan_graph(graph_, options.plan));
   auto room = [](size_t bytes) { return AlignedMemory(std::max<size_t>(bytes, 64)); };
   arena_ = room(plan_.arena_bytes);
@@ -46,6 +48,7 @@ Status Session::prepare(const SessionOptions &options) {
       base = static_cast<char *>(arena_.data()) + plan_.root_offset[at.root];
     t.data = base ? base + at.offset : nullptr; // memo values move between entries
   }
+  count_cache_writes();
   for (const MemoGroup &planned : plan_.groups) {
     Group group;
     for (int in : planned.inputs)
@@ -94,6 +97,32 @@ Status Session::prepare(const SessionOptions &options) {
   return add_schedule(all).status();
 }
 
+// Gives every cache, under all its names, its counters of writes.
+void Session::count_cache_writes() {
+  row_writes_.resize(graph_.values.size());
+  for (const Node &node : graph_.nodes) {
+    if (!(find_op(node.domain, node.op)->flags & kWritesRows))
+      continue;
+    for (int out : node.outputs) {
+      const int root = plan_.locations[out].root;
+      const Shape &shape = graph_.values[root].type.shape;
+      const int64_t axis = node.integer("axis", -2);
+      if (plan_.places[out] == Place::persistent && shape.rank == 4 && shape[0] == 1 &&
+          (axis == 2 || axis == -2))
+        row_writes_[static_cast<size_t>(root)].assign(static_cast<size_t>(shape[2]), 1);
+    }
+  }
+  for (size_t v = 0; v < tensors_.size(); ++v) {
+    const Location &at = plan_.locations[v];
+    if (at.root < 0 || row_writes_[static_cast<size_t>(at.root)].empty())
+      continue;
+    const Value &root = graph_.values[at.root];
+    if (at.offset == 0 && graph_.values[v].type.shape == root.type.shape &&
+        is_dense(root.type.shape, at.strides))
+      tensors_[v].row_writes = row_writes_[static_cast<size_t>(at.root)].data();
+  }
+}
+
 // Copies of constants that only kernels with packed weights of their own read.
 void Session::release_packed_weights() {
   std::vector<char> read(graph_.values.size());
@@ -140,9 +169,6 @@ Result<int> Session::add_schedule(const std::vector<std::string> &outputs) {
     const Node &node = graph_.nodes[n];
     for (int out : node.outputs)
       needed[n] |= out != kAbsent && live[out];
-    // Roped keys follow every write to their cache, read in this schedule or not.
-    if (node.op == "RopeCache" && node.domain == "attn" && live[node.inputs[0]])
-      needed[n] = 1;
     if (needed[n])
       for (int in : node.inputs)
         if (in != kAbsent)
@@ -224,6 +250,10 @@ Status Session::ensure_group(int index) {
     group.current = chosen;
   }
   entry.last_used = ++clock_;
+  if (!hit)
+    entry.content = clock_;
+  for (int v : planned.values)
+    tensors_[v].content = entry.content;
   if (hit)
     return {};
   entry.last_used = 0; // not valid until all of it has run
@@ -250,15 +280,18 @@ Status Session::run(int schedule) {
 }
 
 void Session::forget() {
-  for (Step &step : steps_)
-    if (step.kernel)
-      step.kernel->forget();
+  for (std::vector<uint64_t> &rows : row_writes_)
+    for (uint64_t &count : rows)
+      ++count;
 }
 
 MemoryUse Session::memory() const {
   MemoryUse use;
   use.arena = arena_.size();
   use.persistent = persistent_.size();
+  for (size_t v = 0; v < row_writes_.size(); ++v)
+    if (!row_writes_[v].empty())
+      use.caches += graph_.values[v].type.bytes();
   for (const Group &group : groups_)
     for (const MemoEntry &entry : group.entries)
       use.memo += entry.block.size() + entry.key.size();

@@ -4,6 +4,7 @@
 
 #include "runtime/base/aligned_memory.h"
 #include "runtime/graph/plan.h"
+#include "runtime/graph/quantise_caches.h"
 #include <string>
 #include <vector>
 
@@ -12,12 +13,14 @@ namespace attn::graph {
 struct SessionOptions {
   PlanOptions plan;
   bool fuse = true;
-  bool bf16 = false; // products with constant weights in bf16, where the machine is faster so
+  CacheChoice int8_caches; // of which Attention nodes; empty: of none
+  bool bf16 = false;       // products with constant weights in bf16, where the machine is faster so
   AttentionMaker attention; // makes Attention nodes; empty: the reference
 };
 
 struct MemoryUse {
   size_t arena = 0, persistent = 0, memo = 0, weights_mapped = 0, weights_copied = 0;
+  size_t caches = 0; // part of persistent: keys, values, their scales, roped keys
 };
 
 struct NodeTime {
@@ -61,6 +64,7 @@ private:
   struct MemoEntry {
     AlignedMemory key, block;
     uint64_t last_used = 0; // 0: empty
+    uint64_t content = 0;   // a new number for every new content
   };
   struct Group {
     size_t key_bytes = 0;
@@ -74,6 +78,7 @@ private:
 
   Session(ThreadPool &pool) : pool_(pool) {}
   Status prepare(const SessionOptions &options);
+  void count_cache_writes();
   void release_packed_weights();
   Status ensure_group(int index);
   Status run_step(Step &step);
@@ -87,6 +92,7 @@ private:
   std::vector<Group> groups_;
   std::vector<Schedule> schedules_;
   std::vector<NodeTime> times_;
+  std::vector<std::vector<uint64_t>> row_writes_; // per cache, by its root
   uint64_t clock_ = 0, memo_hits_ = 0, memo_misses_ = 0;
   bool profiling_ = false;
 };

@@ -97,9 +97,19 @@ struct Tensor {
   DType dtype = DType::f32;
   Shape shape;
   Shape strides; // in elements; 0 where broadcast
+  // What changed since a reader last looked. Caches count the writes of every row
+  // of axis 2; remembered results have a number that names their content. Null
+  // and 0 where nobody keeps count.
+  uint64_t *row_writes = nullptr;
+  uint64_t content = 0;
 
   template <typename T> T *as() const { return static_cast<T *>(data); }
   int64_t elements() const { return shape.elements(); }
+  void count_writes(int64_t first_row, int64_t rows) const {
+    if (row_writes)
+      for (int64_t r = first_row; r < first_row + rows; ++r)
+        ++row_writes[r];
+  }
 };
 
 } // namespace attn::graph

@@ -2,6 +2,8 @@
 // reference that runs where no compiled kernel is asked for.
 #include "runtime/ops/attention.h"
 
+#include "runtime/graph/quantise_caches.h"
+#include "runtime/ops/kv_cache.h"
 #include "runtime/ops/ops.h"
 #include <cmath>
 #include <limits>
@@ -9,8 +11,9 @@
 namespace attn::ops {
 
 Status attention_shape(const NodeView &c, AttentionShape &s) {
+  s.int8_cache = c.node.domain == "attn"; // see graph/quantise_caches.h
   for (size_t i = 0; i < 3; ++i)
-    ATTN_RETURN_IF_ERROR(c.require_dtype(i, DType::f32));
+    ATTN_RETURN_IF_ERROR(c.require_dtype(i, i > 0 && s.int8_cache ? DType::i8 : DType::f32));
   const Shape &q = c.shape(0), &k = c.shape(1), &v = c.shape(2);
   if (q.rank != k.rank || q.rank != v.rank || (q.rank != 3 && q.rank != 4))
     return Status::invalid_input("has Q, K, V of shapes ", q.text(), ", ", k.text(), ", ",
@@ -130,23 +133,37 @@ KernelResult make_reference_attention(const MakeContext &c) {
   }
   size_t outputs = c.outputs.size();
   return make_kernel([=, &table = isa()](const RunArgs &args) {
-    auto keys = [&](int64_t b, int64_t h, int64_t j) -> const float * {
+    // A row of an int8 cache as f32, in `room`.
+    auto wide = [&](size_t input, size_t scales, int64_t at, int64_t row, int64_t dim,
+                    float *room) -> const float * {
+      dequantise(args.in[input]->as<int8_t>() + at, args.in[scales]->as<float>()[row], room, dim);
+      return room;
+    };
+    auto keys = [&](int64_t b, int64_t h, int64_t j, float *room) -> const float * {
+      if (s.int8_cache)
+        return wide(1, graph::kKeyScales, h * k.head + j * k.token, h * s.kv_len + j, s.qk_dim,
+                    room);
       if (j < s.past_len)
         return args.in[4]->as<float>() + b * pk.batch + h * pk.head + j * pk.token;
       return args.in[1]->as<float>() + b * k.batch + h * k.head + (j - s.past_len) * k.token;
     };
-    auto values = [&](int64_t b, int64_t h, int64_t j) -> const float * {
+    auto values = [&](int64_t b, int64_t h, int64_t j, float *room) -> const float * {
+      if (s.int8_cache)
+        return wide(2, graph::kValueScales, h * v.head + j * v.token, h * s.kv_len + j, s.v_dim,
+                    room);
       if (j < s.past_len)
         return args.in[5]->as<float>() + b * pv.batch + h * pv.head + j * pv.token;
       return args.in[2]->as<float>() + b * v.batch + h * v.head + (j - s.past_len) * v.token;
     };
-    size_t row_bytes = static_cast<size_t>(s.kv_len + 16) * sizeof(float);
+    const int64_t row_dim = std::max(s.qk_dim, s.v_dim);
+    size_t row_bytes = static_cast<size_t>(s.kv_len + 16 + row_dim) * sizeof(float);
     if (!args.pool.reserve_arenas(row_bytes))
       return Status::environment("no memory for a row of ", s.kv_len, " scores");
     int64_t rows = s.batch * s.heads * s.q_len;
     args.pool.parallel_for(
         static_cast<uint32_t>(rows), 4, [&](uint32_t begin, uint32_t end, uint32_t thread) {
-          float *score = static_cast<float *>(args.pool.arena(thread, row_bytes));
+          float *room = static_cast<float *>(args.pool.arena(thread, row_bytes));
+          float *score = room + row_dim;
           for (int64_t r = begin; r < end; ++r) {
             int64_t i = r % s.q_len, h = r / s.q_len % s.heads, b = r / s.q_len / s.heads;
             int64_t kv_head = h / (s.heads / s.kv_heads);
@@ -161,7 +178,7 @@ KernelResult make_reference_attention(const MakeContext &c) {
               length = std::min(length, mask_columns);
             const float *query = args.in[0]->as<float>() + b * q.batch + h * q.head + i * q.token;
             for (int64_t j = 0; j < length; ++j) {
-              float x = s.scale * table.dot(query, keys(b, kv_head, j), s.qk_dim);
+              float x = s.scale * table.dot(query, keys(b, kv_head, j, room), s.qk_dim);
               if (s.softcap > 0)
                 x = s.softcap * std::tanh(x / s.softcap);
               if (has_mask) {
@@ -179,7 +196,7 @@ KernelResult make_reference_attention(const MakeContext &c) {
             std::fill(out, out + s.v_dim, 0.0f);
             for (int64_t j = 0; j < length; ++j)
               if (score[j] != 0)
-                table.axpy(score[j], values(b, kv_head, j), out, s.v_dim);
+                table.axpy(score[j], values(b, kv_head, j, room), out, s.v_dim);
           }
         });
     for (size_t i = 1; i < outputs; ++i) { // the present cache
@@ -190,7 +207,7 @@ KernelResult make_reference_attention(const MakeContext &c) {
       for (int64_t b = 0; b < s.batch; ++b)
         for (int64_t h = 0; h < s.kv_heads; ++h)
           for (int64_t j = 0; j < s.kv_len; ++j, to += dim) {
-            const float *from = i == 1 ? keys(b, h, j) : values(b, h, j);
+            const float *from = i == 1 ? keys(b, h, j, nullptr) : values(b, h, j, nullptr);
             std::copy(from, from + dim, to);
           }
     }

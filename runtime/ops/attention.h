@@ -9,7 +9,7 @@ namespace attn::ops {
 struct AttentionShape {
   int64_t batch = 0, heads = 0, kv_heads = 0, q_len = 0, qk_dim = 0, v_dim = 0;
   int64_t past_len = 0, new_len = 0, kv_len = 0;
-  bool rank3 = false, causal = false, has_lengths = false;
+  bool rank3 = false, causal = false, has_lengths = false, int8_cache = false;
   float scale = 0, softcap = 0;
 };
 

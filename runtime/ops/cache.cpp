@@ -2,6 +2,7 @@
 // positions.
 #include "runtime/graph/copy.h"
 #include "runtime/ops/ops.h"
+#include "runtime/ops/rope.h"
 #include <cstring>
 
 namespace attn::ops {
@@ -62,6 +63,7 @@ KernelResult make_tensor_scatter(const MakeContext &c) {
             update.as<char>() + (b * update.strides[0] + done * update.strides[axis]) * size;
         to.data = cache.as<char>() + (b * cache.strides[0] + at * cache.strides[axis]) * size;
         graph::copy_tensor(from, to);
+        cache.count_writes(at, run);
         done += run;
         at = (at + run) % slots;
       }
@@ -71,14 +73,6 @@ KernelResult make_tensor_scatter(const MakeContext &c) {
 }
 
 // ---- RotaryEmbedding -----------------------------------------------------------
-
-namespace {
-
-// X as (batch, head, token, dim) whatever its rank.
-struct RopeShape {
-  int64_t batch, heads, tokens, dim, rotated;
-  bool interleaved, has_positions;
-};
 
 Status rope_shape(const NodeView &c, RopeShape &s) {
   const Shape &x = c.shape(0);
@@ -101,9 +95,6 @@ Status rope_shape(const NodeView &c, RopeShape &s) {
   return {};
 }
 
-struct RopeStrides {
-  int64_t batch, head, token;
-};
 RopeStrides rope_strides(const Tensor &t, const RopeShape &s) {
   if (t.shape.rank == 4)
     return {t.strides[0], t.strides[1], t.strides[2]};
@@ -117,13 +108,11 @@ void rope_row(const Isa &table, const RopeShape &s, const float *x, const float 
     std::memcpy(y + s.rotated, x + s.rotated, static_cast<size_t>(s.dim - s.rotated) * 4);
 }
 
-Status check_position(int64_t position, int64_t rows) {
+Status check_rope_position(int64_t position, int64_t rows) {
   if (position >= 0 && position < rows)
     return {};
   return Status::invalid_input("position ", position, " is outside the table's 0..", rows - 1);
 }
-
-} // namespace
 
 Status infer_rope(InferContext &c) {
   for (size_t i = 0; i < 3; ++i)
@@ -156,7 +145,7 @@ KernelResult make_rope(const MakeContext &c) {
     const int64_t *positions = s.has_positions ? args.in[3]->as<int64_t>() : nullptr;
     if (positions)
       for (int64_t i = 0; i < s.batch * s.tokens; ++i)
-        ATTN_RETURN_IF_ERROR(check_position(positions[i], table_rows).at(label));
+        ATTN_RETURN_IF_ERROR(check_rope_position(positions[i], table_rows).at(label));
     int64_t rows = s.batch * s.heads * s.tokens;
     for_rows(args.pool, rows, rows * s.dim, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
@@ -171,69 +160,6 @@ KernelResult make_rope(const MakeContext &c) {
     });
     return Status();
   });
-}
-
-// ---- attn::RopeCache -------------------------------------------------------------
-// RotaryEmbedding of a cache that a TensorScatter updates in place. Its output
-// lives between runs; only keys that were written or whose position has changed
-// since are rotated again, with the same bits. Inputs: X, cos, sin, positions,
-// write index; `rows` keys are written per run.
-
-namespace {
-
-class RopeCache final : public OpKernel {
-public:
-  RopeCache(const MakeContext &c, const RopeShape &s)
-      : s_(s), in_(rope_strides(c.inputs[0], s)), out_(rope_strides(c.outputs[0], s)),
-        table_rows_(c.inputs[1].shape[0]), rows_(c.node.integer("rows", 0)), table_(isa()),
-        last_(static_cast<size_t>(s.tokens), -1), label_(c.node.label()) {
-    stale_.reserve(static_cast<size_t>(s.tokens));
-  }
-
-  Status run(const RunArgs &args) override {
-    const int64_t *positions = args.in[3]->as<int64_t>();
-    int64_t first = args.in[4]->as<int64_t>()[0];
-    stale_.clear();
-    for (int64_t t = 0; t < s_.tokens; ++t) {
-      if (positions[t] == last_[static_cast<size_t>(t)] && (t < first || t >= first + rows_))
-        continue;
-      ATTN_RETURN_IF_ERROR(check_position(positions[t], table_rows_).at(label_));
-      last_[static_cast<size_t>(t)] = positions[t];
-      stale_.push_back(t);
-    }
-    int64_t count = static_cast<int64_t>(stale_.size()), half = s_.rotated / 2;
-    for_rows(args.pool, s_.heads * count, s_.heads * count * s_.dim,
-             [&](int64_t begin, int64_t end) {
-               for (int64_t r = begin; r < end; ++r) {
-                 int64_t token = stale_[static_cast<size_t>(r % count)], head = r / count;
-                 int64_t at = positions[token] * half;
-                 rope_row(table_, s_, args.in[0]->as<float>() + head * in_.head + token * in_.token,
-                          args.in[1]->as<float>() + at, args.in[2]->as<float>() + at,
-                          args.out[0]->as<float>() + head * out_.head + token * out_.token);
-               }
-             });
-    return {};
-  }
-
-  void forget() override { std::fill(last_.begin(), last_.end(), -1); }
-
-private:
-  RopeShape s_;
-  RopeStrides in_, out_;
-  int64_t table_rows_, rows_;
-  const Isa &table_;
-  std::vector<int64_t> last_, stale_;
-  std::string label_;
-};
-
-} // namespace
-
-KernelResult make_rope_cache(const MakeContext &c) {
-  RopeShape s;
-  ATTN_RETURN_IF_ERROR(rope_shape(c, s));
-  if (s.batch != 1)
-    return Status::internal("a cache of one stream is expected");
-  return KernelResult(std::make_unique<RopeCache>(c, s));
 }
 
 } // namespace attn::ops

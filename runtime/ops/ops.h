@@ -39,8 +39,9 @@ ATTN_OP(norm) // rows.cpp
 ATTN_OP(softmax)
 ATTN_OP(reduce)
 ATTN_OP(rope) // cache.cpp
-KernelResult make_rope_cache(const MakeContext &c);
 ATTN_OP(tensor_scatter)
+ATTN_OP(quantised_scatter) // kv_cache.cpp
+KernelResult make_rope_cache(const MakeContext &c);
 ATTN_OP(attention) // attention.cpp
 ATTN_OP(copy)      // movement.cpp
 ATTN_OP(concat)

@@ -55,9 +55,12 @@ static const OpDef table[] = {
     {"ReduceMin", "", kStrided, infer_reduce, make_reduce},
     // Positions, caches, attention.
     {"RotaryEmbedding", "", kStridedRows | kStridedOut, infer_rope, make_rope},
-    {"RopeCache", "attn", kStridedRows, infer_rope, make_rope_cache},
-    {"TensorScatter", "", kStridedRows, infer_tensor_scatter, make_tensor_scatter},
+    {"RopeCache", "attn", kStridedRows | kWritesRows, infer_rope, make_rope_cache},
+    {"TensorScatter", "", kStridedRows | kWritesRows, infer_tensor_scatter, make_tensor_scatter},
+    {"QuantisedScatter", "attn", kStridedRows | kWritesRows, infer_quantised_scatter,
+     make_quantised_scatter},
     {"Attention", "", kStridedRows | kStridedOut, infer_attention, make_attention},
+    {"Attention", "attn", kStridedRows | kStridedOut, infer_attention, make_attention},
     // Data movement.
     {"Copy", "attn", kStrided, infer_copy, make_copy},
     {"Concat", "", kStrided, infer_concat, make_concat},

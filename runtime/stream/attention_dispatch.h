@@ -4,8 +4,10 @@
 
 #include "runtime/bundle/bundle_reader.h"
 #include "runtime/call/attention_call.h"
+#include "runtime/call/select_kernel.h"
 #include "runtime/device/device.h"
 #include "runtime/graph/op.h"
+#include "runtime/ops/attention.h"
 #include "runtime/stream/description.h"
 #include <memory>
 #include <string>
@@ -25,22 +27,33 @@ struct DispatchStats {
   std::vector<std::string> chosen; // "layers.0.self_attn: demo_self f32 cpu avx512"
 };
 
+// How keys and values are kept; automatic: f32, or int8 where the bundle has kernels
+// for that alone.
+enum class CacheType : uint8_t { automatic, f32, int8 };
+
 class AttentionDispatch {
 public:
   // `bundle` may be null: nodes then fall back to the reference if that was asked
   // for, else they are errors that name the command which makes a bundle.
   AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
                     bool allow_reference, const CacheView &view, std::string variant = {},
-                    bool kv_int8 = false, std::string model_path = "MODEL.onnx");
+                    CacheType cache_type = CacheType::automatic,
+                    std::string model_path = "MODEL.onnx");
 
   // The maker that a graph session calls for every Attention node. The dispatch
   // must outlive the session.
   graph::AttentionMaker maker();
+  // Whether a node's cache is kept as int8; to be asked before the session is made.
+  bool caches_int8(const graph::NodeView &node) const;
   const DispatchStats &stats() const { return stats_; }
 
 private:
   friend class BoundAttention;
   Result<std::unique_ptr<graph::OpKernel>> make(const graph::MakeContext &c);
+  const AttentionBinding *find_binding(const std::string &node) const; // or null
+  // What the node's kernel must fulfil where keys and values are stored so.
+  KernelQuery query_for(const ops::AttentionShape &s, const std::string &spec,
+                        ElementType stored) const;
   std::string compile_command() const; // what makes the bundle that is missing
 
   const Description &description_;
@@ -49,7 +62,7 @@ private:
   bool allow_reference_;
   const CacheView &view_;
   std::string variant_;
-  bool kv_int8_;
+  CacheType cache_type_;
   std::string model_path_;
   DispatchStats stats_;
 };

@@ -67,6 +67,8 @@ void StreamStats::finish(const Streamer &streamer) {
   kernels_ = streamer.attention().chosen;
   graph::Session &session = const_cast<Streamer &>(streamer).session();
   memory_ = session.memory();
+  device_stats_ = streamer.device().stats();
+  int8_cache_ = streamer.cache(0, 0).scales != nullptr;
   memo_hits_ = session.memo_hits();
   memo_misses_ = session.memo_misses();
   rusage usage{};
@@ -81,6 +83,9 @@ double StreamStats::loop_fps() const {
 double StreamStats::end_to_end_fps() const {
   double seconds = ended_ - first_block_;
   return seconds > 0 ? static_cast<double>(frames_) / seconds : 0;
+}
+double StreamStats::per_frame(uint64_t total) const {
+  return frames_ ? static_cast<double>(total) / static_cast<double>(frames_) : 0;
 }
 double StreamStats::elapsed() const { return now() - started_; }
 
@@ -108,10 +113,18 @@ std::string StreamStats::table() const {
     row("attention kernels", "%.1f%% of the loop, %llu launches",
         static_cast<double>(attention_ns_) * 1e-7 / (denoise_ + clean_ + recache_.sum()),
         static_cast<unsigned long long>(attention_launches_));
-  row("memory", "%.1f MiB peak; caches and state %.1f, arena %.1f, remembered %.1f, weights %.1f",
-      static_cast<double>(peak_rss_) / 1048576, static_cast<double>(memory_.persistent) / 1048576,
+  row("memory",
+      "%.1f MiB peak; caches %.2f%s, state %.2f, arena %.1f, remembered %.1f, weights %.1f",
+      static_cast<double>(peak_rss_) / 1048576, static_cast<double>(memory_.caches) / 1048576,
+      int8_cache_ ? " (int8)" : "",
+      static_cast<double>(memory_.persistent - memory_.caches) / 1048576,
       static_cast<double>(memory_.arena) / 1048576, static_cast<double>(memory_.memo) / 1048576,
       static_cast<double>(memory_.weights_mapped + memory_.weights_copied) / 1048576);
+  if (device_stats_.bytes_uploaded)
+    row("moved to and from device", "%.1f KiB and %.1f KiB per frame; %.2f MiB of buffers there",
+        per_frame(device_stats_.bytes_uploaded) / 1024,
+        per_frame(device_stats_.bytes_downloaded) / 1024,
+        static_cast<double>(device_stats_.peak_bytes_allocated) / 1048576);
   row("mask build", "%d bytes, %d ms", 0, 0);
   row("device", "%s (%s)", device_.c_str(), device_name_.c_str());
   return out;
@@ -160,13 +173,17 @@ std::string StreamStats::json() const {
     out += concat("\"", name, "\": ", v, last ? "" : ", ");
   };
   bytes("peak_rss", peak_rss_);
-  bytes("persistent", memory_.persistent);
+  bytes("caches", memory_.caches);
+  bytes("state", memory_.persistent - memory_.caches);
   bytes("arena", memory_.arena);
   bytes("remembered", memory_.memo);
   bytes("weights_mapped", memory_.weights_mapped);
   bytes("weights_copied", memory_.weights_copied);
+  bytes("device_uploaded", device_stats_.bytes_uploaded);
+  bytes("device_downloaded", device_stats_.bytes_downloaded);
+  bytes("device_buffers", device_stats_.peak_bytes_allocated);
   bytes("mask_build", 0, true);
-  out += "},\n  \"kernels\": [";
+  out += "},\n  \"cache_type\": " + quoted(int8_cache_ ? "int8" : "f32") + ",\n  \"kernels\": [";
   for (size_t i = 0; i < kernels_.size(); ++i)
     out += (i ? ", " : "") + quoted(kernels_[i]);
   return out + "]\n}\n";

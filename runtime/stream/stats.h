@@ -37,6 +37,8 @@ public:
   std::string json() const;
 
 private:
+  double per_frame(uint64_t total) const;
+
   double started_ = 0, first_block_ = 0, first_frame_ = 0, ended_ = 0;
   uint64_t frames_ = 0, blocks_ = 0, switches_ = 0;
   Samples block_, frame_, recache_, write_;
@@ -45,6 +47,8 @@ private:
   uint64_t attention_launches_ = 0, attention_ns_ = 0, peak_rss_ = 0;
   std::vector<std::string> kernels_;
   graph::MemoryUse memory_;
+  DeviceStats device_stats_;
+  bool int8_cache_ = false;
   uint64_t memo_hits_ = 0, memo_misses_ = 0;
 };
 

@@ -64,13 +64,16 @@ Status Streamer::open(const StreamerOptions &options) {
     return built.status().at(options.model_path);
   dispatch_ = std::make_unique<AttentionDispatch>(
       description_, bundle_ ? &*bundle_ : nullptr, *device_, options.allow_reference, view_,
-      options.variant, options.kv_int8, options.model_path);
+      options.variant, options.cache_type, options.model_path);
   if (options.bf16 && !ops::amx_available())
     return Status::environment("bf16 products need a processor with AMX and a system that allows "
                                "it, which this machine lacks: use f32");
   graph::SessionOptions session_options;
   session_options.bf16 = options.bf16;
   session_options.attention = dispatch_->maker();
+  session_options.int8_caches = [this](const graph::NodeView &node) {
+    return dispatch_->caches_int8(node);
+  };
   auto session = graph::Session::create(std::move(*built), *pool, session_options);
   if (!session.ok())
     return session.status().at(options.model_path);
@@ -123,7 +126,8 @@ Status Streamer::bind_tensors() {
         return Status::invalid_input("the model has no tensor '", a ? out : in,
                                      "', named as a cache")
             .at(d.path);
-      if (a->shape.rank != 4 || a->dtype != DType::f32 || a->shape[2] != slots_ ||
+      const graph::Tensor *scales = a->dtype == DType::i8 ? session_->find(in + ".scale") : nullptr;
+      if (a->shape.rank != 4 || (a->dtype != DType::f32 && !scales) || a->shape[2] != slots_ ||
           !(a->shape == b->shape))
         return Status::invalid_input("the cache '", in, "' is ",
                                      graph::TensorType{a->dtype, a->shape}.text(), "; ", slots_,
@@ -133,7 +137,7 @@ Status Streamer::bind_tensors() {
         return Status::invalid_input("the cache '", in, "' is not updated in place: '", out,
                                      "' must be a TensorScatter of it that nothing else reads")
             .at(options_.model_path);
-      caches_.push_back(a);
+      caches_.push_back({a, scales});
       cache_outputs.push_back(out);
     }
   ATTN_ASSIGN_OR_RETURN(clean_schedule_, session_->add_schedule(cache_outputs));

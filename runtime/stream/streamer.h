@@ -30,8 +30,8 @@ struct StreamerOptions {
   bool use_sink = true;
   bool bf16 = false;            // weights of matrix products in bf16
   bool allow_reference = false; // attention without a compiled kernel
-  bool kv_int8 = false;         // cached keys and values as int8 (kernel variant "int8")
-  std::string variant;          // of attention kernels; "": the best that fits
+  CacheType cache_type = CacheType::automatic;
+  std::string variant; // of attention kernels; "": the best that fits
 };
 
 // Times in seconds, of the last block or recache.
@@ -75,8 +75,12 @@ public:
   const std::vector<PassRecord> &passes() const { return passes_; }
   // Which cached keys the last pass saw.
   const CacheView &cache_view() const { return view_; }
-  // Layer l's cache as it is now: key (0) or value (1).
-  const graph::Tensor &cache(size_t layer, int which) const { return *caches_[2 * layer + which]; }
+  // Layer l's cache as it is now: key (0) or value (1), before its rope. An int8
+  // cache has a scale per (head, token).
+  struct Cache {
+    const graph::Tensor *rows = nullptr, *scales = nullptr; // scales null: f32
+  };
+  const Cache &cache(size_t layer, int which) const { return caches_[2 * layer + which]; }
 
 private:
   struct Kept {           // a block in the cache
@@ -108,7 +112,7 @@ private:
 
   graph::Tensor sample_, timestep_, prompt_, write_index_, kv_length_, q_positions_, k_positions_,
       prediction_;
-  std::vector<const graph::Tensor *> caches_;
+  std::vector<Cache> caches_;
   int64_t block_elements_ = 0, block_tokens_ = 0, slots_ = 0;
   int64_t sink_blocks_ = 0, window_blocks_ = 0, replay_blocks_ = 0;
 

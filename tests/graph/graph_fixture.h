@@ -14,7 +14,8 @@ namespace attn::test {
 class Runner {
 public:
   // `threads` 2 shows races to the sanitizers even on small graphs.
-  explicit Runner(const OnnxBuilder &builder, bool fuse = true, bool memoise = true)
+  explicit Runner(const OnnxBuilder &builder, bool fuse = true, bool memoise = true,
+                  graph::CacheChoice int8_caches = {})
       : bytes_(builder.model()), pool_(2) {
     auto model =
         onnx::parse_model({reinterpret_cast<const uint8_t *>(bytes_.data()), bytes_.size()}, "");
@@ -28,6 +29,7 @@ public:
     graph::SessionOptions options;
     options.fuse = fuse;
     options.plan.memoise = memoise;
+    options.int8_caches = std::move(int8_caches);
     auto session = graph::Session::create(std::move(*graph), pool_, options);
     status_ = session.status();
     if (session.ok())

@@ -29,7 +29,8 @@ expect 2 "--frobnicate" "$model" --frobnicate
 expect 2 "FRAME:PROMPT" "$model" "${ref[@]}" --switch "south"
 expect 2 "must rise" "$model" "${ref[@]}" --switch 5:south --switch 5:west
 expect 1 "attnc model $model --spec specs/tiny_self.attn --target cpu" "$model" --frames 1
-expect 2 "--dtype f32,int8" "$model" --reference-attention --kv int8
+expect 0 "" "$model" "${ref[@]}" --kv int8 --frames 6 --switch 4:south --stats "$dir/i8.json"
+expect 0 "" "$model" "${ref[@]}" --frames 6 --stats "$dir/f32.json"
 expect 1 "does not know" "$model" "${ref[@]}" --prompt upwards
 expect 1 "does not know" "$model" "${ref[@]}" --switch 3:upwards
 expect 3 "missing.onnx" "$dir/m/missing.onnx" "${ref[@]}"

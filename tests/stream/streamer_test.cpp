@@ -97,6 +97,41 @@ TEST_F(Stream, CompiledKernelsGiveTheReferencesFrames) {
   EXPECT_EQ(bound->attention().chosen.at(0).find("layer0.attn: dense f32 cpu"), 0u);
 }
 
+TEST_F(Stream, AnInt8CacheGivesNearlyTheSameFramesInAThirdOfTheMemory) {
+  auto wide = open();
+  options.cache_type = CacheType::int8;
+  auto narrow = open();
+  ASSERT_TRUE(narrow);
+  EXPECT_TRUE(narrow->cache(0, 0).scales);
+  for (int i = 0; i < 12; ++i) {
+    if (i == 7)
+      for (Streamer *s : {wide.get(), narrow.get()})
+        ASSERT_TRUE(s->set_prompt("south").ok());
+    std::vector<float> a = block(*wide), b = block(*narrow);
+    for (size_t k = 0; k < a.size(); ++k)
+      ASSERT_NEAR(a[k], b[k], 0.02) << "block " << i;
+  }
+  // Raw keys, roped keys, values: 16 floats a row, or 16 bytes and a scale.
+  EXPECT_EQ(wide->session().memory().caches, 3u * 16 * 16 * 4);
+  EXPECT_EQ(narrow->session().memory().caches, 3u * 16 * (16 + 4));
+}
+
+TEST_F(Stream, AnInt8CacheReplaysToTheSameBitsAtAnyThreadCount) {
+  options.cache_type = CacheType::int8;
+  auto run = [&](uint32_t threads) {
+    options.threads = threads;
+    auto s = open();
+    auto all = blocks(*s, 7);
+    EXPECT_TRUE(s->set_prompt("west").ok());
+    auto more = blocks(*s, 5);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  auto a = run(1);
+  EXPECT_EQ(a, run(1));
+  EXPECT_EQ(a, run(2));
+}
+
 TEST_F(Stream, ABundleWithoutTheSpecIsRefused) {
   options.allow_reference = false;
   options.bundle_path = ATTN_REFERENCE_BUNDLE;
@@ -212,13 +247,13 @@ TEST_F(Stream, MemoryStaysTheSame) {
   auto s = open();
   blocks(*s, 20);
   graph::MemoryUse before = s->session().memory();
-  const void *cache = s->cache(0, 0).data;
+  const void *cache = s->cache(0, 0).rows->data;
   for (int i = 0; i < 2000; ++i)
     ASSERT_TRUE(s->next_block().ok());
   graph::MemoryUse after = s->session().memory();
   EXPECT_EQ(before.arena + before.persistent + before.memo,
             after.arena + after.persistent + after.memo);
-  EXPECT_EQ(cache, s->cache(0, 0).data);
+  EXPECT_EQ(cache, s->cache(0, 0).rows->data);
 }
 
 TEST_F(Stream, WithoutABundleTheCommandIsNamed) {

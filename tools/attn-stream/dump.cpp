@@ -2,6 +2,7 @@
 #include "tools/attn-stream/dump.h"
 
 #include "runtime/base/npy.h"
+#include "runtime/ops/kv_cache.h"
 #include <cstdio>
 #include <filesystem>
 
@@ -23,10 +24,16 @@ Status dump_block(const std::string &folder, stream::Streamer &streamer,
   ATTN_RETURN_IF_ERROR(write_npy(base + "x0.npy", ElementType::f32, shape, block.data()));
   for (size_t layer = 0; layer < d.k_in.size(); ++layer)
     for (int which = 0; which < 2; ++which) {
-      const graph::Tensor &t = streamer.cache(layer, which);
-      std::span<const int64_t> dims(t.shape.dims, static_cast<size_t>(t.shape.rank));
+      const auto [rows, scales] = streamer.cache(layer, which);
+      std::span<const int64_t> dims(rows->shape.dims, static_cast<size_t>(rows->shape.rank));
       const std::string &name = which ? d.v_in[layer] : d.k_in[layer];
-      ATTN_RETURN_IF_ERROR(write_npy(base + name + ".npy", ElementType::f32, dims, t.data));
+      const int64_t dim = rows->shape[3];
+      std::vector<float> wide(static_cast<size_t>(scales ? rows->elements() : 0));
+      for (int64_t row = 0; scales && row < scales->elements(); ++row)
+        ops::dequantise(rows->as<int8_t>() + row * dim, scales->as<float>()[row],
+                        wide.data() + row * dim, dim);
+      ATTN_RETURN_IF_ERROR(write_npy(base + name + ".npy", ElementType::f32, dims,
+                                     scales ? wide.data() : rows->data));
     }
   return {};
 }

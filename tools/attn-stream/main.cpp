@@ -24,7 +24,7 @@ extern "C" void on_interrupt(int signal_number) {
 
 struct Options {
   stream::StreamerOptions stream;
-  std::string prompt, out, stats, dump, recache = "full", precision = "f32", kv = "f32";
+  std::string prompt, out, stats, dump, recache = "full", precision = "f32", kv = "auto";
   std::vector<std::string> switches;
   uint64_t frames = 240;
   int64_t scale = 0;
@@ -202,9 +202,10 @@ int main(int argc, char **argv) {
                  "of matrix products with weights: f32, or bf16 (processors with AMX)")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--kv", options.kv,
-                 "keys and values of the cache as the kernels see them: f32 or int8")
-      ->check(CLI::IsMember({"f32", "int8"}))
+  app.add_option(
+         "--kv", options.kv,
+         "how keys and values are cached: f32, int8, or f32 unless the kernels take int8 alone")
+      ->check(CLI::IsMember({"auto", "f32", "int8"}))
       ->capture_default_str();
   app.add_option("--variant", options.stream.variant, "force a kernel variant, such as f32");
   app.add_option("--description", options.stream.description_path, "another stream.toml");
@@ -220,7 +221,9 @@ int main(int argc, char **argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   options.stream.bf16 = options.precision == "bf16";
-  options.stream.kv_int8 = options.kv == "int8";
+  options.stream.cache_type = options.kv == "int8"  ? stream::CacheType::int8
+                              : options.kv == "f32" ? stream::CacheType::f32
+                                                    : stream::CacheType::automatic;
   options.stream.use_sink = !options.no_sink;
   options.stream.recache = options.recache == "stale"   ? stream::Recache::stale
                            : options.recache == "flush" ? stream::Recache::flush

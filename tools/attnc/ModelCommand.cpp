@@ -16,8 +16,17 @@ namespace attn::tools {
 namespace {
 struct Options {
   std::string model, description, output;
-  std::vector<std::string> specs, targets{"cpu"}, variants{"f32"};
+  std::vector<std::string> specs, targets{"cpu"}, variants;
 };
+
+// Keys and values as the spec's cache stores them; what it leaves open is f32, the
+// type of the graph around the attention.
+std::vector<std::string> cacheVariants(const spec::CheckedSpec &spec) {
+  for (const spec::AttentionSpec &attention : spec.attentions)
+    if (attention.cache && attention.cache->element == spec::Element::Int8)
+      return {"int8"};
+  return {"f32"};
+}
 
 int compileModel(const Options &options) {
   auto model = onnx::load_model(options.model);
@@ -50,13 +59,14 @@ int compileModel(const Options &options) {
 
   mlir::attn::CompileOptions compileOptions;
   compileOptions.targets = options.targets;
-  compileOptions.variants = options.variants;
   compileOptions.floatType = "f32"; // the graph around the attention computes in f32
   BundleWriter bundle;
   std::string text;
-  for (const spec::CheckedSpec &spec : specs)
+  for (const spec::CheckedSpec &spec : specs) {
+    compileOptions.variants = options.variants.empty() ? cacheVariants(spec) : options.variants;
     if (!compileInto(spec, compileOptions, bundle, text))
       return kRejected;
+  }
   Status status = bundle.write(options.output);
   if (!status.ok())
     return fail(status);
@@ -85,10 +95,10 @@ void addModelCommand(CLI::App &app, int &exitCode) {
       ->capture_default_str();
   command
       ->add_option("--dtype", options->variants,
-                   "Element types of keys and values: f32, int8; separated by commas")
+                   "Element types of keys and values: f32, int8; separated by commas; default: "
+                   "int8 where the spec's cache stores it, else f32")
       ->delimiter(',')
-      ->check(CLI::IsMember({"f32", "int8"}))
-      ->capture_default_str();
+      ->check(CLI::IsMember({"f32", "int8"}));
   command->add_option("-o,--output", options->output, "The bundle to write (.attnb)")->required();
   command->footer("Example:\n  attnc model step.onnx --spec demo_self.attn --spec demo_cross.attn "
                   "--target cpu,spirv -o demo.attnb");
