@@ -247,6 +247,34 @@ class Papers(unittest.TestCase):
         self.assertEqual(np.flatnonzero(seen[1]).tolist(), [1, 2, 3, 4, 5, 8, 9, 10])
         self.assertEqual([score(papers.video_infinity, 1, (0, 0, 1, k), 4, 11, params) for k in (7, 8)], [1, 11])
 
+    def test_rolling_window(self):
+        params = {"F": 1, "S": 3, "window": 15, "total": 21, "start": 9}
+        seen = mask(papers.rolling_forcing, 24, None, params)
+        self.assertEqual(np.flatnonzero(seen[9]).tolist(), [0, 1, 2, *range(6, 24)])
+        self.assertTrue((seen == seen[0]).all())
+        seen = mask(papers.rolling_forcing, 24, None, {**params, "start": 0})
+        self.assertEqual(np.flatnonzero(seen[0]).tolist(), [*range(15)])
+        tail = mask(papers.rolling_forcing, 40, None, {**params, "start": 30, "window": 3})
+        self.assertEqual(np.flatnonzero(tail[30]).tolist(), [0, 1, 2, *range(15, 33)])
+
+    def test_selections(self):
+        chosen = table([1, 0, 1], [0, 1, 0])[None, None]
+        seen = mask(papers.block_map, 4, 9, {"R": 2, "C": 3}, {"map": chosen})
+        self.assertEqual(seen.sum(1).tolist(), [6, 6, 3, 3])
+        selected = np.zeros((1, 1, 6, 3), dtype=int)
+        selected[0, 0, 5, 0] = 1
+        seen = mask(papers.vmoba, 6, None, {"C": 2}, {"selected": selected})
+        self.assertEqual([seen[0].sum(), np.flatnonzero(seen[5]).tolist()], [2, [0, 1, 4, 5]])
+        seen = mask(papers.subject_frames, 12, None, {"F": 2, "n": 3}, {"subject": np.arange(12) % 2})
+        self.assertEqual(np.flatnonzero(seen[6]).tolist(), [7, 9, 11])
+        topk = np.tile(np.arange(49)[None, :, None], (1, 1, 2))
+        topk[0, 0, 1] = 48
+        seen = mask(papers.biformer, 14 * 21, None, {"H": 14, "W": 21, "top": 2}, {"topk": topk})
+        self.assertEqual(sorted(seen.sum(1).tolist()), [6] * 288 + [12] * 6)
+        self.assertEqual(np.flatnonzero(seen[0]).tolist(), [0, 1, 2, 21, 22, 23, 270, 271, 272, 291, 292, 293])
+        box = np.arange(6.0).reshape(1, 2, 3)
+        self.assertEqual(score(papers.boxes, 1, (0, 0, 1, 2), 2, 3, tables={"box": box}), 6)
+
     def test_plain(self):
         self.assertTrue(mask(papers.dense, 3, 5).all())
         for function in papers.causal, papers.cross_causal, papers.gated:

@@ -263,8 +263,59 @@ def video_infinity(shape, params, tables):
                   lambda s: s + np.where(local, params["local_bias"], params["global_bias"]))
 
 
+def rolling_forcing(shape, params, tables):
+    """7 Rolling Forcing, denoising: a window of `window` frames from frame `start` on sees itself, and, once
+    it has left frame 0, the S sink frames and so many past frames that `total` is not exceeded. Trap: while
+    the window begins at frame 0 it sees itself alone."""
+    b, h, q, k = indices(shape)
+    start, sinks, frame = params["start"], params["S"], k // params["F"]
+    past = params["total"] - params["window"] - sinks
+    before = (frame < sinks) | ((frame >= start - past) & (frame < start))
+    inside = (frame >= start) & (frame < start + params["window"])
+    return attend(shape, (inside | ((start > 0) & before)) & (q >= 0))
+
+
+def subject_frames(shape, params, tables):
+    """5 Ouroboros-Diffusion's SACFA: the subject's tokens of all frames of the own segment of n frames."""
+    b, h, q, k = indices(shape)
+    segment = params["F"] * params["n"]
+    return attend(shape, (q // segment == k // segment) & (tables["subject"][k] != 0))
+
+
+def block_map(shape, params, tables):
+    """11, 12, 47, 72: what a selection leaves behind, blocks of R queries and C keys per batch and head."""
+    b, h, q, k = indices(shape)
+    return attend(shape, tables["map"][b, h, q // params["R"], k // params["C"]] != 0)
+
+
+def vmoba(shape, params, tables):
+    """47 VMoBA: per query, its own block of C keys and those that were selected for it."""
+    b, h, q, k = indices(shape)
+    block = k // params["C"]
+    return attend(shape, (q // params["C"] == block) | (tables["selected"][b, h, q, block] != 0))
+
+
+def biformer(shape, params, tables):
+    """23 BiFormer: 7 x 7 regions; a query sees the `top` regions listed for its own, the same for all
+    heads."""
+    b, h, q, k = indices(shape)
+    height, width = params["H"], params["W"]
+
+    def region(index):
+        return index // width // (height // 7) * 7 + index % width // (width // 7)
+
+    listed = tables["topk"][b, region(q), :params["top"]]
+    return attend(shape, np.any(listed == region(k)[..., None], axis=-1))
+
+
+def boxes(shape, params, tables):
+    """66 DreamVideo-2: a bias of the reference keys by the blended box mask of the query's place."""
+    b, h, q, k = indices(shape)
+    return attend(shape, score=lambda s: s + tables["box"][b, q, k])
+
+
 def regions(shape, params, tables):
-    """42, 66, 67: a query of an object (> 0) sees the text or image tokens of its object, and what belongs
+    """42 IR-Diffusion, 67 Through-The-Mask: a query of an object (> 0) sees the text or image tokens of its object, and what belongs
     to none (0)."""
     b, h, q, k = indices(shape)
     of_q, of_k = tables["region_q"][q], tables["region_k"][k]
