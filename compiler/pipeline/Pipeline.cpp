@@ -35,7 +35,7 @@ bool mlir::attn::parseStage(StringRef name, Stage &stage) {
 bool mlir::attn::parseTarget(StringRef text, StringRef variant,
                              std::vector<TargetRequest> &requests, std::string &error) {
   static const std::pair<StringRef, std::vector<StringRef>> archs[] = {
-      {"cpu", {"avx2", "avx512", "avx512-bf16", "avx512-vnni", "neon"}},
+      {"cpu", {"avx2", "avx512", "avx512-bf16", "avx512-vnni", "avx512-vnni-bf16", "neon"}},
       {"ptx", {"sm_80"}},
       {"spirv", {"t0"}}};
   static const TargetKind kinds[] = {TargetKind::cpu, TargetKind::ptx, TargetKind::spirv};

@@ -28,7 +28,7 @@ static std::string print(ModuleOp module) {
 
 // Among the entries that a machine can run, the one with the most features wins.
 static uint32_t priorityOf(const CpuArch &arch) {
-  return arch.bf16Dot || arch.int8Dot ? 30 : arch.scalef ? 20 : 10;
+  return 10 * (1 + arch.scalef + arch.bf16Dot + arch.int8Dot);
 }
 
 FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archName,
@@ -36,7 +36,7 @@ FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archNa
   const CpuArch *arch = findCpuArch(archName);
   if (!arch)
     return module.emitError("unknown cpu architecture '")
-           << archName << "'; there are avx2, avx512, avx512-bf16, avx512-vnni and neon";
+           << archName << "'; there are " << cpuArchNames();
   module.getContext()
       ->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect,
                     LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, ub::UBDialect,

@@ -9,6 +9,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::attn;
 
@@ -29,8 +31,8 @@ int64_t CpuLowering::reserveOnce(StringRef name, int64_t bytes) {
 }
 
 Plane CpuLowering::newPlane(int64_t rows) {
-  int64_t subTileCount = kernel.getBlockQ() / arch.lanes();
-  return {reserve(subTileCount * rows * arch.lanes() * 4), rows};
+  int64_t subTileCount = kernel.getBlockQ() / laneCount();
+  return {reserve(subTileCount * rows * laneCount() * 4), rows};
 }
 
 Value CpuLowering::arenaAddress(LaneBuilder &b, int64_t offset) {
@@ -38,13 +40,13 @@ Value CpuLowering::arenaAddress(LaneBuilder &b, int64_t offset) {
 }
 
 Value CpuLowering::planeAddress(LaneBuilder &b, const Plane &plane, Value subTile) {
-  Value bytes = b.add(b.mul(subTile, plane.rows * arch.lanes() * 4), plane.offset);
+  Value bytes = b.add(b.mul(subTile, plane.rows * laneCount() * 4), plane.offset);
   return b.address(arena, b.i8(), bytes);
 }
 
 SmallVector<Value> CpuLowering::loadRow(LaneBuilder &b, Value address) {
   SmallVector<Value> vectors;
-  for (int64_t j = 0; j < arch.vectors; ++j)
+  for (int64_t j = 0; j < schedule.vectors; ++j)
     vectors.push_back(
         b.load(b.lanes(b.f32()), b.address(address, b.f32(), j * arch.width), arch.width * 4));
   return vectors;
@@ -97,13 +99,18 @@ LogicalResult CpuLowering::unsupported(Operation &op, const Twine &why) {
 }
 
 LogicalResult CpuLowering::check() {
-  int64_t lanes = arch.lanes();
-  if (kernel.getBlockQ() % lanes != 0)
+  std::string problem = checkCpuSchedule(arch, schedule);
+  if (!problem.empty())
+    return kernel.emitOpError() << problem;
+  if (kernel.getBlockQ() % laneCount() != 0)
     return kernel.emitOpError("has block_q ")
-           << kernel.getBlockQ() << "; cpu:" << arch.name << " takes multiples of " << lanes;
-  if (kernel.getBlockK() % 8 != 0)
+           << kernel.getBlockQ() << "; cpu:" << arch.name << " takes multiples of " << laneCount();
+  // The keys of a block are whole register tiles, and whole iterations of a
+  // product that takes two keys per step.
+  int64_t unit = std::lcm<int64_t>(schedule.rows, std::max<int64_t>(8, 2 * schedule.unroll));
+  if (kernel.getBlockK() % unit != 0)
     return kernel.emitOpError("has block_k ")
-           << kernel.getBlockK() << "; cpu:" << arch.name << " takes multiples of 8";
+           << kernel.getBlockK() << "; cpu:" << arch.name << " takes multiples of " << unit;
   return success();
 }
 
@@ -124,13 +131,13 @@ LogicalResult CpuLowering::lower(OpBuilder &builder, StringRef symbol) {
   builder.setInsertionPointToStart(entry);
   frame.emplace(kernel, entry->getArgument(0), entry->getArgument(1));
   arena = entry->getArgument(2);
-  scoresOffset = reserve(kernel.getBlockK() * arch.lanes() * 4);
+  scoresOffset = reserve(kernel.getBlockK() * laneCount() * 4);
   frame->enterCall(b);
   LogicalResult result = success();
   b.loop(b.widen(entry->getArgument(3)), b.widen(entry->getArgument(4)), 1, [&](Value item) {
     frame->enterItem(b, b.narrow(item));
-    Value rows = b.add(b.widen(frame->qCount), arch.lanes() - 1);
-    subTiles = arith::DivUIOp::create(builder, loc, rows, b.constI64(arch.lanes()));
+    Value rows = b.add(b.widen(frame->qCount), laneCount() - 1);
+    subTiles = arith::DivUIOp::create(builder, loc, rows, b.constI64(laneCount()));
     for (Operation &op : kernel.getBody().front())
       if (succeeded(result))
         result = lowerTopLevel(b, op);

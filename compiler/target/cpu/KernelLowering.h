@@ -3,6 +3,7 @@
 #pragma once
 
 #include "compiler/target/cpu/CallFrame.h"
+#include "compiler/target/cpu/CpuSchedule.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -16,7 +17,7 @@ namespace mlir::attn {
 ///   sub-tile 0: row 0 [lane 0 .. lane n-1], row 1 [...], ...
 ///   sub-tile 1: ...
 ///
-/// where n = CpuArch::lanes(). A rank-1 tile has one row; a rank-2 tile of
+/// where n = CpuLowering::laneCount(). A rank-1 tile has one row; a rank-2 tile of
 /// queries or outputs has one row per dim.
 struct Plane {
   int64_t offset = -1; ///< bytes from the arena's start; -1: there is none
@@ -49,7 +50,8 @@ struct CpuTileValue {
 
 class CpuLowering {
 public:
-  CpuLowering(tile::KernelOp kernel, const CpuArch &arch) : kernel(kernel), arch(arch) {}
+  CpuLowering(tile::KernelOp kernel, const CpuArch &arch)
+      : kernel(kernel), arch(arch), schedule(cpuScheduleOf(kernel, arch)) {}
 
   /// Emits `symbol` into `module` at `builder`'s insertion point.
   LogicalResult lower(OpBuilder &builder, StringRef symbol);
@@ -64,8 +66,14 @@ private:
     Value subTile;     ///< i64, set inside the loop over sub-tiles
   };
 
+  /// Steps of a product per iteration: enough to hide the loop in full blocks;
+  /// partial blocks are rare, so there less code counts more.
+  int64_t unrollOf(const Body &body) const { return body.full ? schedule.unroll : 1; }
+
   // KernelLowering.cpp
   LogicalResult check();
+  /// Query rows of a sub-tile.
+  int64_t laneCount() const { return arch.width * schedule.vectors; }
   LogicalResult lowerTopLevel(LaneBuilder &b, Operation &op);
   LogicalResult lowerForKeys(LaneBuilder &b, tile::ForKeysOp op);
   LogicalResult lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state, Body body);
@@ -127,6 +135,7 @@ private:
 
   tile::KernelOp kernel;
   const CpuArch &arch;
+  const CpuSchedule schedule;
   std::optional<CallFrame> frame;
   Value arena;
   Value subTiles; ///< of the current item that hold valid rows, i64

@@ -8,9 +8,6 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-// Steps per iteration: enough to hide the loop in full blocks; partial blocks are
-// rare, so there less code counts more. Both divide the padding of keys (4 steps).
-static int64_t unrollOf(bool full) { return full ? 4 : 1; }
 
 // sum + element * lanes; element and lanes have 32 bits per lane.
 Value CpuLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
@@ -35,9 +32,9 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   if (q.kind != CpuTileValue::Kind::plane || k.kind != CpuTileValue::Kind::keys)
     return unsupported(*op, "operands are not queries and keys");
   DotKind kind = scoreDot(op);
-  const int64_t unroll = unrollOf(body.full);
+  const int64_t unroll = unrollOf(body);
   bool floats = kind != DotKind::int8;
-  int64_t lanes = arch.lanes(), rowCount = arch.rows;
+  int64_t lanes = laneCount(), rowCount = schedule.rows;
   const BindingRows rows = keyBindings[k.keys.binding];
   bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = floats ? b.f32() : b.i32();
@@ -53,7 +50,7 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   bool maximum = body.full && floats;
   SmallVector<Value> largest;
   if (maximum)
-    largest.assign(arch.vectors, b.splatF32(-1e30));
+    largest.assign(schedule.vectors, b.splatF32(-1e30));
   int64_t tileCount = kernel.getBlockK() / rowCount, subTileCount = kernel.getBlockQ() / lanes;
   auto tile = [&](Value first, ValueRange state) {
     if (body.full) {
@@ -68,21 +65,21 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
                                 : b.address(packed, b.f32(), b.mul(row, k.keys.dim)));
       Value start = kind == DotKind::int8 ? b.splat(b.load(b.i32(), b.address(sums, b.i32(), row)))
                                           : b.splatF32(0);
-      sum.append(arch.vectors, start);
+      sum.append(schedule.vectors, start);
     }
     auto update = [&](Value step, int64_t count, ValueRange state) {
       SmallVector<Value> sum(state);
       Value at = b.address(queries, unit, b.mul(step, lanes));
       for (int64_t u = 0; u < count; ++u) {
         SmallVector<Value> x;
-        for (int64_t j = 0; j < arch.vectors; ++j)
+        for (int64_t j = 0; j < schedule.vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(at, unit, u * lanes + j * arch.width),
                              arch.width * 4));
         for (int64_t r = 0; r < rowCount; ++r) {
           Value from = b.address(b.address(address[r], unit, step), unit, u);
           Value element = b.splat(b.load(unit, from, inPlace && kind != DotKind::fma ? 1 : 4));
-          for (int64_t j = 0; j < arch.vectors; ++j) {
-            Value &s = sum[r * arch.vectors + j];
+          for (int64_t j = 0; j < schedule.vectors; ++j) {
+            Value &s = sum[r * schedule.vectors + j];
             s = dotStep(b, kind, x[j], element, s);
           }
         }
@@ -97,8 +94,8 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
     Value to = b.address(scores, sumType, b.mul(first, lanes));
     SmallVector<Value> next(state);
     for (int64_t r = 0; r < rowCount; ++r)
-      for (int64_t j = 0; j < arch.vectors; ++j) {
-        Value s = sum[r * arch.vectors + j];
+      for (int64_t j = 0; j < schedule.vectors; ++j) {
+        Value s = sum[r * schedule.vectors + j];
         b.store(s, b.address(to, sumType, r * lanes + j * arch.width), arch.width * 4);
         if (maximum)
           next[j] = b.maxF(s, next[j]);
@@ -120,9 +117,9 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
   if (o.kind != CpuTileValue::Kind::plane || v.kind != CpuTileValue::Kind::keys)
     return unsupported(*op, "operands are not values and outputs");
   DotKind kind = outputDot(op);
-  const int64_t unroll = unrollOf(body.full);
+  const int64_t unroll = unrollOf(body);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32();
-  int64_t lanes = arch.lanes(), group = arch.rows, step = elementsPerStep(kind);
+  int64_t lanes = laneCount(), group = schedule.rows, step = elementsPerStep(kind);
   int64_t dim = llvm::alignTo(v.keys.dim, group), panelKeys = kernel.getBlockK() / step;
   SmallVector<Value> alpha = lanesOf(b, op.getAlpha(), body.subTile);
   Value outputs = planeAddress(b, o.plane, body.subTile);
@@ -150,13 +147,13 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
       Value from = b.address(panel, unit, b.mul(key, group));
       for (int64_t u = 0; u < unroll; ++u) {
         SmallVector<Value> x;
-        for (int64_t j = 0; j < arch.vectors; ++j)
+        for (int64_t j = 0; j < schedule.vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(p, unit, u * lanes + j * arch.width),
                              arch.width * 4));
         for (int64_t r = 0; r < group; ++r) {
           Value element = b.splat(b.load(unit, b.address(from, unit, u * group + r), 4));
-          for (int64_t j = 0; j < arch.vectors; ++j) {
-            Value &s = sum[r * arch.vectors + j];
+          for (int64_t j = 0; j < schedule.vectors; ++j) {
+            Value &s = sum[r * schedule.vectors + j];
             s = dotStep(b, kind, x[j], element, s);
           }
         }
@@ -164,7 +161,7 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
       return sum;
     });
     for (int64_t r = 0; r < group; ++r)
-      storeRow(b, ArrayRef<Value>(sum).slice(r * arch.vectors, arch.vectors),
+      storeRow(b, ArrayRef<Value>(sum).slice(r * schedule.vectors, schedule.vectors),
                b.address(at, b.f32(), r * lanes));
   });
   tiles[op.getResult()] = o;

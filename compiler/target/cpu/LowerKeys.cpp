@@ -31,7 +31,7 @@ int64_t CpuLowering::keyRowsOffset(int64_t dim) {
 }
 
 int64_t CpuLowering::valuePanelOffset(int64_t dim) {
-  int64_t padded = llvm::alignTo(dim, arch.rows);
+  int64_t padded = llvm::alignTo(dim, schedule.rows);
   return reserveOnce("values", kernel.getBlockK() * padded * 4);
 }
 
@@ -72,7 +72,7 @@ void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body)
   const CpuTileValue &v = tiles[op.getV()];
   const BindingRows rows = keyBindings[v.keys.binding];
   DotKind kind = outputDot(op);
-  int64_t dim = v.keys.dim, group = arch.rows, step = elementsPerStep(kind);
+  int64_t dim = v.keys.dim, group = schedule.rows, step = elementsPerStep(kind);
   int64_t panelKeys = kernel.getBlockK() / step;
   Value target = arenaAddress(b, valuePanelOffset(dim));
   auto vector = [&](Type element) { return VectorType::get(group, element); };

@@ -20,7 +20,7 @@ static void forChunks(LaneBuilder &b, int64_t dim, int64_t width,
 LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op) {
   tile::TileType type = op.getType();
   bool matrix = type.getShape().size() == 2;
-  int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = arch.lanes();
+  int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = laneCount();
   CpuTileValue &value = tiles[op.getResult()];
   value.kind = CpuTileValue::Kind::plane;
   value.plane = newPlane(dim);
@@ -75,14 +75,14 @@ LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp 
 // Two dims per lane as bf16, the even one in the low half. Exact: the values
 // were bf16 before they were widened.
 void CpuLowering::packPairs(LaneBuilder &b, const Plane &from, const Plane &to) {
-  int64_t lanes = arch.lanes();
+  int64_t lanes = laneCount();
   forSubTiles(b, [&](Value subTile) {
     Value source = planeAddress(b, from, subTile), target = planeAddress(b, to, subTile);
     b.loop(b.constI64(0), b.constI64(to.rows), 1, [&](Value pair) {
       Value even = b.address(source, b.f32(), b.mul(pair, 2 * lanes));
       SmallVector<Value> low = loadRow(b, even);
       SmallVector<Value> high = loadRow(b, b.address(even, b.f32(), lanes));
-      for (int64_t j = 0; j < arch.vectors; ++j) {
+      for (int64_t j = 0; j < schedule.vectors; ++j) {
         Value l =
             arith::ShRUIOp::create(b.builder, b.loc, b.bitcast(low[j], b.i32()), b.splatI32(16));
         Value h = arith::AndIOp::create(b.builder, b.loc, b.bitcast(high[j], b.i32()),
@@ -96,7 +96,7 @@ void CpuLowering::packPairs(LaneBuilder &b, const Plane &from, const Plane &to) 
 
 // Four dims per lane as bytes x + 128, the first in the lowest byte.
 void CpuLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &to) {
-  int64_t lanes = arch.lanes();
+  int64_t lanes = laneCount();
   forSubTiles(b, [&](Value subTile) {
     Value source = planeAddress(b, from, subTile), target = planeAddress(b, to, subTile);
     b.loop(b.constI64(0), b.constI64(to.rows), 1, [&](Value quad) {
@@ -104,7 +104,7 @@ void CpuLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &to) 
       SmallVector<Value> packed;
       for (int64_t d = 0; d < 4; ++d) {
         SmallVector<Value> row = loadRow(b, b.address(first, b.f32(), d * lanes));
-        for (int64_t j = 0; j < arch.vectors; ++j) {
+        for (int64_t j = 0; j < schedule.vectors; ++j) {
           Value x = arith::FPToSIOp::create(b.builder, b.loc, b.lanes(b.i32()), row[j]);
           x = arith::AddIOp::create(b.builder, b.loc, x, b.splatI32(128));
           if (d == 0) {
@@ -123,7 +123,7 @@ void CpuLowering::packQuads(LaneBuilder &b, const Plane &from, const Plane &to) 
 // Lanes are rows, so the amax of a row is an elementwise maximum over dims.
 LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
   const CpuTileValue source = tiles[op.getX()];
-  int64_t dim = source.plane.rows, lanes = arch.lanes();
+  int64_t dim = source.plane.rows, lanes = laneCount();
   CpuTileValue &scale = tiles[op.getScale()];
   scale.kind = CpuTileValue::Kind::plane;
   scale.plane = newPlane(1);
@@ -134,11 +134,11 @@ LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
   Plane scalePlane = scale.plane;
   forSubTiles(b, [&](Value subTile) {
     Value from = planeAddress(b, source.plane, subTile), to = planeAddress(b, value.plane, subTile);
-    SmallVector<Value> zero(arch.vectors, b.splatF32(0));
+    SmallVector<Value> zero(schedule.vectors, b.splatF32(0));
     SmallVector<Value> largest =
         b.loop(b.constI64(0), b.constI64(dim), 1, zero, [&](Value d, ValueRange state) {
           SmallVector<Value> row = loadRow(b, b.address(from, b.f32(), b.mul(d, lanes)));
-          for (int64_t j = 0; j < arch.vectors; ++j)
+          for (int64_t j = 0; j < schedule.vectors; ++j)
             row[j] = b.maxF(absolute(row[j]), state[j]);
           return row;
         });
@@ -154,7 +154,7 @@ LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
     b.loop(b.constI64(0), b.constI64(dim), 1, [&](Value d) {
       Value at = b.mul(d, lanes);
       SmallVector<Value> row = loadRow(b, b.address(from, b.f32(), at));
-      for (int64_t j = 0; j < arch.vectors; ++j) {
+      for (int64_t j = 0; j < schedule.vectors; ++j) {
         Value x = math::RoundEvenOp::create(b.builder, b.loc, b.divF(row[j], divisors[j]));
         x = b.maxF(x, b.splatF32(-127));
         row[j] = b.select(
@@ -182,7 +182,7 @@ LogicalResult CpuLowering::lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesO
   if (value.kind != CpuTileValue::Kind::plane)
     return unsupported(*op, "the stored tile is not a tile of queries");
   bool matrix = type.getShape().size() == 2;
-  int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = arch.lanes();
+  int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = laneCount();
   BindingRows rows = frame->rows(b, op.getBinding());
   Value first = b.widen(frame->qFirst), count = b.widen(frame->qCount);
   auto rowAddress = [&](Value row) {

@@ -15,7 +15,7 @@ static constexpr double kMasked = -1e30, kStartMaximum = -1e20;
 static constexpr double kLn2 = 0.6931471805599453, kLog2E = 1.4426950408889634;
 
 void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
-  int64_t dim = llvm::alignTo(op.getOut().getType().getShape()[1], arch.rows);
+  int64_t dim = llvm::alignTo(op.getOut().getType().getShape()[1], schedule.rows);
   Plane max = newPlane(1), sum = newPlane(1), out = newPlane(dim);
   for (auto [tile, plane] :
        {std::pair<Value, Plane>(op.getMax(), max), {op.getSum(), sum}, {op.getOut(), out}}) {
@@ -23,14 +23,14 @@ void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
     tiles[tile].kind = CpuTileValue::Kind::plane;
     tiles[tile].plane = plane;
   }
-  SmallVector<Value> zero(arch.vectors, b.splatF32(0)),
-      start(arch.vectors, b.splatF32(kStartMaximum));
+  SmallVector<Value> zero(schedule.vectors, b.splatF32(0)),
+      start(schedule.vectors, b.splatF32(kStartMaximum));
   forSubTiles(b, [&](Value subTile) {
     storeRow(b, start, planeAddress(b, max, subTile));
     storeRow(b, zero, planeAddress(b, sum, subTile));
     Value plane = planeAddress(b, out, subTile);
     b.loop(b.constI64(0), b.constI64(dim), 1,
-           [&](Value d) { storeRow(b, zero, b.address(plane, b.f32(), b.mul(d, arch.lanes()))); });
+           [&](Value d) { storeRow(b, zero, b.address(plane, b.f32(), b.mul(d, laneCount()))); });
   });
 }
 
@@ -39,9 +39,9 @@ void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
 // Position of each lane's query row.
 SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, const Body &body) {
   Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow,
-                                      b.narrow(b.mul(body.subTile, arch.lanes())));
+                                      b.narrow(b.mul(body.subTile, laneCount())));
   SmallVector<Value> positions;
-  for (int64_t j = 0; j < arch.vectors; ++j) {
+  for (int64_t j = 0; j < schedule.vectors; ++j) {
     SmallVector<int32_t> lane;
     for (int64_t i = 0; i < arch.width; ++i)
       lane.push_back(j * arch.width + i);
@@ -59,11 +59,11 @@ CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
   const CpuTileValue source = tiles[from];
   Type type = b.lanes(source.integer ? b.i32() : b.f32());
   Value scores = arenaAddress(b, scoresOffset);
-  SmallVector<Value> largest(arch.vectors, b.splatF32(kMasked));
+  SmallVector<Value> largest(schedule.vectors, b.splatF32(kMasked));
   largest = b.loop(b.constI64(0), body.count, 1, largest, [&](Value row, ValueRange state) {
-    Value at = b.address(scores, b.f32(), b.mul(row, arch.lanes()));
+    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
     SmallVector<Value> next;
-    for (int64_t j = 0; j < arch.vectors; ++j) {
+    for (int64_t j = 0; j < schedule.vectors; ++j) {
       Value address = b.address(at, b.f32(), j * arch.width);
       Value s = rewrite(b, b.load(type, address, arch.width * 4), row, j);
       b.store(s, address, arch.width * 4);
@@ -119,10 +119,10 @@ LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::Dequantiz
 
 SmallVector<Value> CpuLowering::rowMaximum(LaneBuilder &b, const Body &body) {
   Value scores = arenaAddress(b, scoresOffset);
-  SmallVector<Value> start(arch.vectors, b.splatF32(kMasked));
+  SmallVector<Value> start(schedule.vectors, b.splatF32(kMasked));
   return b.loop(b.constI64(0), body.count, 1, start, [&](Value row, ValueRange state) {
-    SmallVector<Value> next = loadRow(b, b.address(scores, b.f32(), b.mul(row, arch.lanes())));
-    for (int64_t j = 0; j < arch.vectors; ++j)
+    SmallVector<Value> next = loadRow(b, b.address(scores, b.f32(), b.mul(row, laneCount())));
+    for (int64_t j = 0; j < schedule.vectors; ++j)
       next[j] = b.maxF(next[j], state[j]);
     return next;
   });
@@ -135,11 +135,11 @@ void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor, V
   int64_t unroll = body.full ? 2 : 1;
   sum = b.loop(b.constI64(0), body.count, unroll, sum, [&](Value row, ValueRange state) {
     SmallVector<Value> sum(state);
-    Value at = b.address(scores, b.f32(), b.mul(row, arch.lanes()));
+    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
     for (int64_t u = 0; u < unroll; ++u) {
-      Value address = b.address(at, b.f32(), u * arch.lanes());
+      Value address = b.address(at, b.f32(), u * laneCount());
       SmallVector<Value> p = loadRow(b, address);
-      for (int64_t j = 0; j < arch.vectors; ++j) {
+      for (int64_t j = 0; j < schedule.vectors; ++j) {
         p[j] = b.exp2(b.fma(p[j], factor, reference[j]));
         sum[j] = b.addF(sum[j], p[j]);
       }
@@ -149,9 +149,9 @@ void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor, V
   });
   if (body.full)
     return;
-  SmallVector<Value> zero(arch.vectors, b.splatF32(0));
+  SmallVector<Value> zero(schedule.vectors, b.splatF32(0));
   b.loop(body.count, b.roundUp(body.count, 4), 1, [&](Value row) {
-    storeRow(b, zero, b.address(scores, b.f32(), b.mul(row, arch.lanes())));
+    storeRow(b, zero, b.address(scores, b.f32(), b.mul(row, laneCount())));
   });
 }
 
@@ -161,7 +161,7 @@ void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value facto
   Value scores = arenaAddress(b, scoresOffset), pairs = arenaAddress(b, pairsOffset);
   auto pairAddress = [&](Value row) {
     // Row 2i of S and row i of the pairs are both 4 * lanes bytes.
-    return b.address(pairs, b.f32(), b.mul(row, arch.lanes() / 2));
+    return b.address(pairs, b.f32(), b.mul(row, laneCount() / 2));
   };
   // Adding half of the last place rounds to nearest, ties away from zero.
   auto rounded = [&](Value p) -> Value {
@@ -169,11 +169,11 @@ void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value facto
   };
   sum = b.loop(b.constI64(0), body.count, 2, sum, [&](Value row, ValueRange state) {
     SmallVector<Value> sum(state), packed;
-    Value at = b.address(scores, b.f32(), b.mul(row, arch.lanes()));
+    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
     SmallVector<Value> even = loadRow(b, at);
-    SmallVector<Value> odd = loadRow(b, b.address(at, b.f32(), arch.lanes()));
+    SmallVector<Value> odd = loadRow(b, b.address(at, b.f32(), laneCount()));
     Value hasOdd = body.full ? Value() : b.less(b.add(row, 1), body.count);
-    for (int64_t j = 0; j < arch.vectors; ++j) {
+    for (int64_t j = 0; j < schedule.vectors; ++j) {
       Value p = b.exp2(b.fma(even[j], factor, reference[j]));
       Value s = hasOdd ? b.select(hasOdd, odd[j], b.splatF32(kMasked)) : odd[j];
       Value q = b.exp2(b.fma(s, factor, reference[j]));
@@ -187,7 +187,7 @@ void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value facto
   });
   if (body.full)
     return;
-  SmallVector<Value> zero(arch.vectors, b.splatF32(0));
+  SmallVector<Value> zero(schedule.vectors, b.splatF32(0));
   b.loop(b.roundUp(body.count, 2), b.roundUp(body.count, 8), 2,
          [&](Value row) { storeRow(b, zero, pairAddress(row)); });
 }
@@ -203,8 +203,8 @@ LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp 
   SmallVector<Value> oldMax = lanesOf(b, op.getMax(), body.subTile);
   SmallVector<Value> oldSum = lanesOf(b, op.getSum(), body.subTile);
   SmallVector<Value> newMax = scores.vectors.empty() ? rowMaximum(b, body) : scores.vectors;
-  SmallVector<Value> alpha, reference, sum(arch.vectors, b.splatF32(0));
-  for (int64_t j = 0; j < arch.vectors; ++j) {
+  SmallVector<Value> alpha, reference, sum(schedule.vectors, b.splatF32(0));
+  for (int64_t j = 0; j < schedule.vectors; ++j) {
     newMax[j] = b.maxF(newMax[j], oldMax[j]);
     Value base = b.mulF(newMax[j], factor);
     alpha.push_back(b.exp2(b.subF(b.mulF(oldMax[j], factor), base)));
@@ -215,12 +215,12 @@ LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp 
     return dot && outputDot(dot) == DotKind::bf16;
   });
   if (pairs) {
-    pairsOffset = reserveOnce("pairs", kernel.getBlockK() / 2 * arch.lanes() * 4);
+    pairsOffset = reserveOnce("pairs", kernel.getBlockK() / 2 * laneCount() * 4);
     exponentialPairs(b, body, factor, reference, sum);
   } else {
     exponentials(b, body, factor, reference, sum);
   }
-  for (int64_t j = 0; j < arch.vectors; ++j)
+  for (int64_t j = 0; j < schedule.vectors; ++j)
     sum[j] = b.fma(oldSum[j], alpha[j], sum[j]);
   auto lanes = [&](Value tile, ArrayRef<Value> vectors) {
     CpuTileValue value;
@@ -255,7 +255,7 @@ void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
     SmallVector<Value> max = lanesOf(b, op.getMax(), subTile),
                        sum = lanesOf(b, op.getSum(), subTile);
     SmallVector<Value> inverse, attends, logs;
-    for (int64_t j = 0; j < arch.vectors; ++j) {
+    for (int64_t j = 0; j < schedule.vectors; ++j) {
       Value some =
           arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::OGT, sum[j], b.splatF32(0));
       Value reference = b.mulF(max[j], factor), total = sum[j], weight;
@@ -275,9 +275,9 @@ void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
     storeRow(b, logs, planeAddress(b, lse.plane, subTile));
     Value plane = planeAddress(b, o.plane, subTile);
     b.loop(b.constI64(0), b.constI64(o.plane.rows), 1, [&](Value d) {
-      Value at = b.address(plane, b.f32(), b.mul(d, arch.lanes()));
+      Value at = b.address(plane, b.f32(), b.mul(d, laneCount()));
       SmallVector<Value> row = loadRow(b, at);
-      for (int64_t j = 0; j < arch.vectors; ++j)
+      for (int64_t j = 0; j < schedule.vectors; ++j)
         row[j] = b.select(attends[j], b.mulF(row[j], inverse[j]), b.splatF32(0));
       storeRow(b, row, at);
     });

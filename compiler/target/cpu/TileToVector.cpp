@@ -55,7 +55,7 @@ struct TileToVectorPass : PassWrapper<TileToVectorPass, OperationPass<ModuleOp>>
       signalPassFailure();
   }
   Option<std::string> arch{*this, "arch", llvm::cl::init("avx512"),
-                           llvm::cl::desc("avx2, avx512, avx512-bf16, avx512-vnni or neon")};
+                           llvm::cl::desc("the name of a CpuArch")};
 };
 
 } // namespace
