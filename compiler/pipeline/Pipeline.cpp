@@ -32,7 +32,7 @@ bool mlir::attn::parseStage(StringRef name, Stage &stage) {
   return false;
 }
 
-bool mlir::attn::parseTarget(StringRef text, StringRef variant,
+bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatType,
                              std::vector<TargetRequest> &requests, std::string &error) {
   static const std::pair<StringRef, std::vector<StringRef>> archs[] = {
       {"cpu", {"avx2", "avx512", "avx512-bf16", "avx512-vnni", "avx512-vnni-bf16", "neon"}},
@@ -60,6 +60,8 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant,
     // The widest vectors that speak the element type, and a fallback for every x86-64-v3.
     if (variant == "bf16")
       requests.push_back({TargetKind::cpu, "avx512-bf16"});
+    if (variant == "int8" && floatType == "bf16") // values are multiplied in bf16 too
+      requests.push_back({TargetKind::cpu, "avx512-vnni-bf16"});
     if (variant == "int8")
       requests.push_back({TargetKind::cpu, "avx512-vnni"});
     requests.push_back({TargetKind::cpu, "avx512"});
@@ -76,6 +78,11 @@ std::string mlir::attn::defaultVariant(const ::attn::spec::AttentionSpec &spec) 
   using ::attn::spec::Element;
   if (spec.types.k == Element::Int8 || (spec.cache && spec.cache->element == Element::Int8))
     return "int8";
+  return queryType(spec);
+}
+
+std::string mlir::attn::queryType(const ::attn::spec::AttentionSpec &spec) {
+  using ::attn::spec::Element;
   switch (spec.types.q) {
   case Element::F32: return "f32";
   case Element::F16: return "f16";
@@ -199,7 +206,9 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
       std::vector<TargetRequest> requests;
       for (const std::string &text : options.targets) {
         std::string error;
-        if (!parseTarget(text, variant, requests, error)) {
+        std::string floatType =
+            options.floatType.empty() ? queryType(attention) : options.floatType;
+        if (!parseTarget(text, variant, floatType, requests, error)) {
           errors << "error: " << error << "\n";
           return false;
         }

@@ -21,10 +21,10 @@ struct TargetRequest {
 };
 
 /// Reads "cpu", "cpu:avx2", "ptx:sm_80", "spirv", ... A kind without an arch asks
-/// for every arch that this variant is worth having on. False with `error` set if
-/// the text names no target.
-bool parseTarget(StringRef text, StringRef variant, std::vector<TargetRequest> &requests,
-                 std::string &error);
+/// for every arch that this variant is worth having on; `floatType` is that of q
+/// and o beside int8 keys. False with `error` set if the text names no target.
+bool parseTarget(StringRef text, StringRef variant, StringRef floatType,
+                 std::vector<TargetRequest> &requests, std::string &error);
 
 /// The variants a kernel can be compiled as.
 bool isVariant(StringRef name); // f32, bf16, f16, int8
@@ -55,6 +55,8 @@ std::unique_ptr<MLIRContext> makeContext();
 
 /// The variant that a spec's own element types ask for.
 std::string defaultVariant(const ::attn::spec::AttentionSpec &spec);
+/// The type of its queries: f32, bf16 or f16.
+std::string queryType(const ::attn::spec::AttentionSpec &spec);
 
 /// The tile kernels of `attention` for one target and variant, with the block
 /// sizes the target chooses. Null after an error has been reported.

@@ -193,7 +193,9 @@ Result<DeviceInfo> describe(const DeviceOptions &options) {
   std::string names = options.cpu_features;
   if (const char *text = std::getenv("ATTN_CPU_FEATURES"); text && names.empty())
     names = text;
-  if (!names.empty()) {
+  if (names.empty()) {
+    info.features &= ~unrewarding_cpu_features(cpu_vendor());
+  } else {
     ATTN_ASSIGN_OR_RETURN(info.features, restrict_cpu_features(info.features, names));
   }
   long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);

@@ -21,6 +21,16 @@ TEST(CpuFeatures, OnlyWhatIsPresentCanBeKept) {
   EXPECT_NE(bad.status().message().find("'sse9'"), std::string::npos);
 }
 
+TEST(CpuFeatures, ArePassedOverWhereTheyAreNoGain) {
+  EXPECT_EQ(unrewarding_cpu_features("GenuineIntel"), uint32_t(kFeatureAvx512Bf16));
+  EXPECT_EQ(unrewarding_cpu_features("AuthenticAMD"), 0u);
+  uint32_t all = detect_cpu_features(), passed_over = unrewarding_cpu_features(cpu_vendor());
+  EXPECT_EQ((*open_device("cpu"))->info().features, all & ~passed_over);
+  // Named, they are used.
+  EXPECT_EQ((*open_device("cpu", {.cpu_features = "avx512-bf16"}))->info().features,
+            all & kFeatureAvx512Bf16);
+}
+
 TEST(CpuFeatures, EnvironmentAndOptionRestrictTheDevice) {
   setenv("ATTN_CPU_FEATURES", "none", 1);
   EXPECT_EQ((*open_device("cpu"))->info().features, 0u);

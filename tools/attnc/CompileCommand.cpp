@@ -84,7 +84,8 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("SPEC", options->specs, "Spec files (.attn)")->required();
   command
       ->add_option("--target", options->targets,
-                   "What to compile for: cpu[:avx2|avx512|avx512-bf16|avx512-vnni|neon], "
+                   "What to compile for: "
+                   "cpu[:avx2|avx512|avx512-bf16|avx512-vnni|avx512-vnni-bf16|neon], "
                    "ptx[:sm_80], spirv[:t0]; separated by commas")
       ->delimiter(',')
       ->capture_default_str();

@@ -78,7 +78,7 @@ int explainOne(const Options &options, const spec::CheckedSpec &checked,
   std::string variant = options.variant.empty() ? defaultVariant(attention) : options.variant;
   std::vector<TargetRequest> requests;
   std::string error;
-  if (!isVariant(variant) || !parseTarget(options.target, variant, requests, error)) {
+  if (!isVariant(variant) || !parseTarget(options.target, variant, queryType(attention), requests, error)) {
     std::cerr << "attnc: error: " << (error.empty() ? "unknown element type '" + variant + "'" : error)
               << "\n";
     return kUsage;

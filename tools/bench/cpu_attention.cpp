@@ -37,15 +37,27 @@ double thread_seconds() {
 BURST(burst_zmm, "vfmadd231ps %%zmm14,%%zmm15,", "%%zmm")
 BURST(burst_ymm, "vfmadd231ps %%ymm14,%%ymm15,", "%%ymm")
 BURST(burst_bf16, "vdpbf16ps %%zmm14,%%zmm15,", "%%zmm")
+BURST(burst_int8, "vpdpbusd %%zmm14,%%zmm15,", "%%zmm")
 
-// What the core can do right now, in GFLOP/s.
-double peak(const std::string &arch, bool bf16_dot) {
+// What one of the two products of an attention can be made of.
+enum class Product { fma_ymm, fma_zmm, bf16, int8 };
+
+// What the core can do right now, in billions of operations per second.
+double peak(Product product) {
   const long count = 400000;
-  if (arch == "avx2")
-    return double(count) * 12 * 16 / burst_ymm(count) / 1e9;
-  if (bf16_dot)
-    return double(count) * 12 * 64 / burst_bf16(count) / 1e9;
-  return double(count) * 12 * 32 / burst_zmm(count) / 1e9;
+  switch (product) {
+  case Product::fma_ymm: return double(count) * 12 * 16 / burst_ymm(count) / 1e9;
+  case Product::fma_zmm: return double(count) * 12 * 32 / burst_zmm(count) / 1e9;
+  case Product::bf16: return double(count) * 12 * 64 / burst_bf16(count) / 1e9;
+  case Product::int8: return double(count) * 12 * 128 / burst_int8(count) / 1e9;
+  }
+  return 0;
+}
+
+// The rate of work that is half QK and half PV, each at its own peak.
+double peak(Product qk, Product pv) {
+  double first = peak(qk);
+  return qk == pv ? first : 2 / (1 / first + 1 / peak(pv));
 }
 
 // The last `window` keys up to the query's own, and the first `sink`.
@@ -77,7 +89,7 @@ const char *kWindowMask = R"(
 )";
 
 struct Options {
-  std::string arch = "avx512", type = "f32";
+  std::string arch = "avx512", type = "f32", narrow = "bf16";
   int dim = 64, q = 1536, kv = 18720, window = 0, sink = 0, repeat = 7, heads = 1;
   int block_q = 0, block_k = 0;
 };
@@ -117,12 +129,12 @@ char *noise(size_t count, const std::string &type, unsigned seed) {
 int measure(const Options &o) {
   KernelText text;
   bool int8 = o.type == "int8";
-  text.type = int8 ? "f32" : o.type;
+  text.type = int8 ? o.narrow : o.type;
   text.int8 = int8;
   text.qk_dim = text.v_dim = o.dim;
-  auto element = o.type == "bf16"  ? attn::ElementType::bf16
-                 : o.type == "f16" ? attn::ElementType::f16
-                                   : attn::ElementType::f32;
+  auto element = text.type == "bf16"  ? attn::ElementType::bf16
+                 : text.type == "f16" ? attn::ElementType::f16
+                                      : attn::ElementType::f32;
   auto stored = int8 ? attn::ElementType::i8 : element;
   auto blocks = mlir::attn::chooseCpuBlocks(o.arch, {o.dim, o.dim, element, stored, stored});
   text.block_q = o.block_q ? o.block_q : blocks.q;
@@ -183,12 +195,15 @@ int measure(const Options &o) {
   double flops = 4 * visited * o.dim, density = visited / (double(o.heads) * o.q * o.kv);
 
   char *arena = allocate(kernel->info.arena_bytes);
-  bool bf16_dot = o.arch == "avx512-bf16" && o.type == "bf16";
+  bool has_bf16 = o.arch.ends_with("-bf16"), has_int8 = o.arch.find("vnni") != std::string::npos;
+  Product fma = o.arch == "avx2" ? Product::fma_ymm : Product::fma_zmm;
+  Product pv = has_bf16 && text.type == "bf16" ? Product::bf16 : fma;
+  Product qk = int8 ? (has_int8 ? Product::int8 : fma) : pv;
   std::vector<double> ratios, rates, peaks;
   for (int r = 0; r < o.repeat; ++r) {
-    double before = peak(o.arch, bf16_dot), start = thread_seconds();
+    double before = peak(qk, pv), start = thread_seconds();
     kernel->entry(words.data(), buffers.data(), arena, 0, q_tiles * o.heads);
-    double seconds = thread_seconds() - start, after = peak(o.arch, bf16_dot);
+    double seconds = thread_seconds() - start, after = peak(qk, pv);
     peaks.push_back((before + after) / 2);
     rates.push_back(flops / seconds / 1e9);
     ratios.push_back(rates.back() / peaks.back());
@@ -209,7 +224,8 @@ int measure(const Options &o) {
 }
 
 const char *kUsage =
-    "usage: cpu_attention [--arch A] [--type f32|f16|bf16|int8] [--dim D] [--q N] [--kv N]\n"
+    "usage: cpu_attention [--arch A] [--type f32|f16|bf16|int8] [--float f32|f16|bf16] [--dim D]\n"
+    "                     [--q N] [--kv N] (--float: type of q and o beside int8)\n"
     "                     [--heads N] [--window N --sink N] [--block-q N] [--block-k N]\n"
     "                     [--repeat N]\n"
     "example: cpu_attention --arch avx512 --dim 128 --q 1536 --kv 18720\n";
@@ -224,6 +240,8 @@ int main(int argc, char **argv) {
       o.arch = value;
     else if (name == "--type")
       o.type = value;
+    else if (name == "--float")
+      o.narrow = value;
     else if (int *number = name == "--dim"       ? &o.dim
                            : name == "--q"       ? &o.q
                            : name == "--kv"      ? &o.kv

@@ -32,7 +32,7 @@ const CpuArch *mlir::attn::findCpuArch(llvm::StringRef name) {
 std::string mlir::attn::cpuArchNames() {
   std::string names;
   for (const CpuArch &arch : kArchs)
-    names += (names.empty()                  ? ""
+    names += (names.empty()                   ? ""
               : &arch == std::end(kArchs) - 1 ? " and "
                                               : ", ") +
              arch.name.str();

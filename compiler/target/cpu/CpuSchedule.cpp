@@ -18,10 +18,14 @@ static constexpr StringRef kShippedTable =
 
 static StringRef nameOfKeys(ElementType type) {
   switch (type) {
-  case ElementType::bf16: return "bf16";
-  case ElementType::f16: return "f16";
-  case ElementType::i8: return "i8";
-  default: return "f32";
+  case ElementType::bf16:
+    return "bf16";
+  case ElementType::f16:
+    return "f16";
+  case ElementType::i8:
+    return "i8";
+  default:
+    return "f32";
   }
 }
 
@@ -41,8 +45,9 @@ std::optional<CpuScheduleTable> CpuScheduleTable::parse(StringRef text, std::str
       return std::nullopt;
     };
     if (words.size() != 8)
-      return fail("has " + Twine(words.size()) + " words; a row has 8: arch keys dims rows vectors "
-                                                 "unroll sub_tiles block_k");
+      return fail("has " + Twine(words.size()) +
+                  " words; a row has 8: arch keys dims rows vectors "
+                  "unroll sub_tiles block_k");
     CpuScheduleRow row{words[0].str(), words[1].str(), 0, {}};
     const CpuArch *arch = findCpuArch(row.arch);
     if (!arch)
@@ -86,14 +91,14 @@ std::optional<CpuSchedule> CpuScheduleTable::find(const CpuArch &arch,
 std::string mlir::attn::printCpuScheduleRow(const CpuScheduleRow &row) {
   const CpuSchedule &s = row.schedule;
   std::string text;
-  llvm::raw_string_ostream(text)
-      << llvm::left_justify(row.arch, 18) << llvm::left_justify(row.keys, 6)
-      << llvm::left_justify(row.dims ? std::to_string(row.dims) : "*", 6)
-      << llvm::right_justify(std::to_string(s.rows), 3)
-      << llvm::right_justify(std::to_string(s.vectors), 3)
-      << llvm::right_justify(std::to_string(s.unroll), 3)
-      << llvm::right_justify(std::to_string(s.subTiles), 4)
-      << llvm::right_justify(std::to_string(s.blockK), 5);
+  llvm::raw_string_ostream(text) << llvm::left_justify(row.arch, 18)
+                                 << llvm::left_justify(row.keys, 6)
+                                 << llvm::left_justify(row.dims ? std::to_string(row.dims) : "*", 6)
+                                 << llvm::right_justify(std::to_string(s.rows), 3)
+                                 << llvm::right_justify(std::to_string(s.vectors), 3)
+                                 << llvm::right_justify(std::to_string(s.unroll), 3)
+                                 << llvm::right_justify(std::to_string(s.subTiles), 4)
+                                 << llvm::right_justify(std::to_string(s.blockK), 5);
   return text;
 }
 
@@ -130,10 +135,17 @@ CpuSchedule mlir::attn::cpuScheduleOf(tile::KernelOp kernel, const CpuArch &arch
   for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>()) {
     ElementType type = elementTypeOf(binding.getElementType());
     switch (binding.getRole()) {
-    case tile::Role::q: shape.q = type; break;
-    case tile::Role::k: shape.k = type; break;
-    case tile::Role::v: shape.v = type; break;
-    default: break;
+    case tile::Role::q:
+      shape.q = type;
+      break;
+    case tile::Role::k:
+      shape.k = type;
+      break;
+    case tile::Role::v:
+      shape.v = type;
+      break;
+    default:
+      break;
     }
   }
   return findCpuSchedule(arch, shape);

@@ -71,10 +71,6 @@ void CpuLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> bo
 
 //===-- Choices ------------------------------------------------------------------===//
 
-Type CpuLowering::elementType(int64_t binding) {
-  return cast<tile::BindingAttr>(kernel.getBindings()[binding]).getElementType();
-}
-
 // A packed dot needs both operands in its type, and K rows without a remainder,
 // since K is read where it lies.
 DotKind CpuLowering::scoreDot(tile::DotQKOp op) {
@@ -88,10 +84,29 @@ DotKind CpuLowering::scoreDot(tile::DotQKOp op) {
   return DotKind::fma;
 }
 
+// Values that become float from int8 may be rounded to bf16 where the output is.
 DotKind CpuLowering::outputDot(tile::DotPVOp op) {
-  bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getV().getDefiningOp());
-  return plain && arch.bf16Dot && op.getV().getType().getElementType().isBF16() ? DotKind::bf16
-                                                                                : DotKind::fma;
+  auto load = op.getV().getDefiningOp<tile::LoadKeysOp>();
+  auto scaled = op.getV().getDefiningOp<tile::DequantizeKeysOp>();
+  bool narrow = load     ? load.getType().getElementType().isBF16()
+                : scaled ? outputType().isBF16() && scaled.getX().getDefiningOp<tile::LoadKeysOp>()
+                         : false;
+  return arch.bf16Dot && narrow ? DotKind::bf16 : DotKind::fma;
+}
+
+// The dequantisation that the product does on its accumulators, before they are
+// stored; null if there is none or something else reads the integers.
+tile::DequantizeScoresOp CpuLowering::fusedDequantize(tile::DotQKOp op) {
+  if (!op || !op.getResult().hasOneUse())
+    return nullptr;
+  return dyn_cast<tile::DequantizeScoresOp>(*op.getResult().user_begin());
+}
+
+Type CpuLowering::outputType() {
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>())
+    if (binding.getRole() == tile::Role::o)
+      return binding.getElementType();
+  llvm_unreachable("every kernel has an output");
 }
 
 LogicalResult CpuLowering::unsupported(Operation &op, const Twine &why) {

@@ -90,7 +90,8 @@ private:
   void forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value subTile)> body);
   DotKind scoreDot(tile::DotQKOp op);
   DotKind outputDot(tile::DotPVOp op);
-  Type elementType(int64_t binding);
+  tile::DequantizeScoresOp fusedDequantize(tile::DotQKOp op);
+  Type outputType();
 
   // LowerQueries.cpp
   LogicalResult lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op);

@@ -100,10 +100,12 @@ Value LaneBuilder::call(Type result, StringRef intrinsic, ValueRange operands) {
       .getResult(0);
 }
 
-// Minimax polynomials of degree 5 for 2^x whose constant term is exactly 1: a
+// Minimax polynomials for 2^x whose constant term is exactly 1: a
 // factor of 1.0000001 on the running sum would grow with every block of keys.
 static constexpr double kExp2Unit[] = {6.931512952e-01, 2.401644439e-01, 5.579991266e-02,
                                        9.017030708e-03, 1.867130050e-03}; // [0, 1), 8.3e-8
+static constexpr double kExp2Coarse[] = {6.951168150e-01, 2.276448641e-01,
+                                         7.706715866e-02}; // [0, 1), 8.6e-5
 static constexpr double kExp2Centred[] = {6.931470037e-01, 2.402224243e-01, 5.550733581e-02,
                                           9.671512991e-03, 1.326472731e-03}; // [-.5, .5], 9.2e-8
 
@@ -114,7 +116,7 @@ static Value polynomial(LaneBuilder &b, ArrayRef<double> coefficients, Value x) 
   return b.fma(p, x, b.splatF32(1.0));
 }
 
-Value LaneBuilder::exp2(Value x) {
+Value LaneBuilder::exp2(Value x, bool coarse) {
   Type type = lanes(f32());
   if (arch.scalef) {
     // x = floor(x) + f; vscalefps multiplies by 2^floor(x) and underflows to 0.
@@ -122,7 +124,7 @@ Value LaneBuilder::exp2(Value x) {
         LLVM::ConstantOp::create(builder, loc, builder.getI16Type(), builder.getI16IntegerAttr(-1));
     Value current = constI32(4), floor = constI32(9);
     Value f = call(type, "llvm.x86.avx512.mask.reduce.ps.512", {x, floor, x, all, current});
-    Value p = polynomial(*this, kExp2Unit, f);
+    Value p = polynomial(*this, coarse ? ArrayRef(kExp2Coarse) : ArrayRef(kExp2Unit), f);
     return call(type, "llvm.x86.avx512.mask.scalef.ps.512", {p, x, p, all, current});
   }
   // Adding 1.5 * 2^23 leaves round(x) in the low bits; shifted, they add to the

@@ -66,8 +66,9 @@ public:
   /// a > b ? a : b; one vmaxps, and a NaN in `a` gives b.
   Value maxF(Value a, Value b);
   Value select(Value condition, Value a, Value b);
-  /// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127.
-  Value exp2(Value x);
+  /// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127; within 1e-7, or
+  /// 1e-4 where `coarse`, for what is rounded to bf16 next.
+  Value exp2(Value x, bool coarse = false);
   Value call(Type result, StringRef intrinsic, ValueRange operands);
 
   /// Any of f32, f16, bf16, i8 and i32 as f32 (scalar or vector), exactly.

@@ -33,11 +33,12 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
     return unsupported(*op, "operands are not queries and keys");
   DotKind kind = scoreDot(op);
   const int64_t unroll = unrollOf(body);
-  bool floats = kind != DotKind::int8;
+  tile::DequantizeScoresOp dequantize = fusedDequantize(op);
+  bool floats = kind != DotKind::int8 || dequantize;
   int64_t lanes = laneCount(), rowCount = schedule.rows;
   const BindingRows rows = keyBindings[k.keys.binding];
   bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
-  Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = floats ? b.f32() : b.i32();
+  Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = kind == DotKind::int8 ? b.i32() : b.f32();
   int64_t steps = k.keys.dim / elementsPerStep(kind);
   Value queries = planeAddress(b, kind == DotKind::fma ? q.plane : q.packed, body.subTile);
   Value scores = arenaAddress(b, scoresOffset), packed, sums;
@@ -92,14 +93,22 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
     if (even < steps)
       sum = update(b.constI64(even), steps - even, sum);
     Value to = b.address(scores, sumType, b.mul(first, lanes));
-    SmallVector<Value> next(state);
-    for (int64_t r = 0; r < rowCount; ++r)
+    SmallVector<Value> next(state), rowScale;
+    if (dequantize)
+      rowScale = lanesOf(b, dequantize.getRowScale(), body.subTile);
+    for (int64_t r = 0; r < rowCount; ++r) {
+      Value keyScale;
+      if (dequantize)
+        keyScale = b.splat(keyNumber(b, dequantize.getKeyScale(), body, b.add(first, r)));
       for (int64_t j = 0; j < schedule.vectors; ++j) {
         Value s = sum[r * schedule.vectors + j];
+        if (dequantize)
+          s = b.mulF(b.mulF(b.toF32(s), rowScale[j]), keyScale);
         b.store(s, b.address(to, sumType, r * lanes + j * arch.width), arch.width * 4);
         if (maximum)
           next[j] = b.maxF(s, next[j]);
       }
+    }
     return next;
   };
   largest = b.loop(b.constI64(0), body.count, rowCount, largest, tile);

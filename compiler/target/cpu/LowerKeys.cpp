@@ -87,7 +87,15 @@ void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body)
           b.builder, b.loc, b.load(rows.element, b.address(from, rows.element, i)), x, i - d);
     return x;
   };
-  auto bits = [&](Value x) -> Value {
+  auto scaled = [&](Value x, Value scale) -> Value {
+    if (!scale)
+      return x;
+    return b.mulF(x, vector::BroadcastOp::create(b.builder, b.loc, x.getType(), scale));
+  };
+  // bf16 in the low half of 32 bits.
+  auto bits = [&](Value x, Value scale) -> Value {
+    if (scale)
+      x = b.fromF32(scaled(b.toF32(x), scale), b.builder.getBF16Type());
     Value half = arith::BitcastOp::create(b.builder, b.loc, vector(b.builder.getI16Type()), x);
     return arith::ExtUIOp::create(b.builder, b.loc, vector(b.i32()), half);
   };
@@ -95,25 +103,26 @@ void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body)
   Value sixteen = arith::ConstantOp::create(b.builder, b.loc,
                                             DenseElementsAttr::get(vector(b.i32()), int32_t(16)));
   b.loop(b.constI64(0), body.count, step, [&](Value row) {
-    Value from = keyRow(b, rows, body, row), next, hasNext;
+    Value from = keyRow(b, rows, body, row), next, hasNext, scale, nextScale;
+    if (v.keys.scale)
+      scale = keyNumber(b, v.keys.scale, body, row);
     if (kind == DotKind::bf16) {
       next = keyRow(b, rows, body, b.add(row, 1));
       hasNext = b.less(b.add(row, 1), body.count);
+      if (scale)
+        nextScale = keyNumber(b, v.keys.scale, body, b.add(row, 1));
     }
-    Value scale = v.keys.scale ? keyNumber(b, v.keys.scale, body, row) : Value();
     Value index =
         step == 1 ? row : Value(arith::DivUIOp::create(b.builder, b.loc, row, b.constI64(step)));
     Value to = b.address(target, b.i32(), b.mul(index, group));
     for (int64_t d = 0; d < dim; d += group) {
       Value x = loadGroup(from, d);
       if (kind == DotKind::bf16) {
-        Value high = b.select(hasNext, bits(loadGroup(next, d)), zero);
+        Value high = b.select(hasNext, bits(loadGroup(next, d), nextScale), zero);
         high = arith::ShLIOp::create(b.builder, b.loc, high, sixteen);
-        x = arith::OrIOp::create(b.builder, b.loc, bits(x), high);
+        x = arith::OrIOp::create(b.builder, b.loc, bits(x, scale), high);
       } else {
-        x = b.toF32(x);
-        if (scale)
-          x = b.mulF(x, vector::BroadcastOp::create(b.builder, b.loc, x.getType(), scale));
+        x = scaled(b.toF32(x), scale);
       }
       b.store(x, b.address(to, b.i32(), d * panelKeys));
     }

@@ -105,8 +105,14 @@ LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Bo
       });
 }
 
+// Done already by the product that nothing else uses.
 LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::DequantizeScoresOp op,
                                                  const Body &body) {
+  if (fusedDequantize(op.getS().getDefiningOp<tile::DotQKOp>()) == op) {
+    const CpuTileValue scores = tiles[op.getS()];
+    tiles[op.getResult()] = scores;
+    return success();
+  }
   SmallVector<Value> rowScale = lanesOf(b, op.getRowScale(), body.subTile);
   return lowerScores(b, op.getS(), op.getResult(), body,
                      [&](LaneBuilder &b, Value s, Value row, int64_t j) {
@@ -174,9 +180,9 @@ void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value facto
     SmallVector<Value> odd = loadRow(b, b.address(at, b.f32(), laneCount()));
     Value hasOdd = body.full ? Value() : b.less(b.add(row, 1), body.count);
     for (int64_t j = 0; j < schedule.vectors; ++j) {
-      Value p = b.exp2(b.fma(even[j], factor, reference[j]));
+      Value p = b.exp2(b.fma(even[j], factor, reference[j]), /*coarse=*/true);
       Value s = hasOdd ? b.select(hasOdd, odd[j], b.splatF32(kMasked)) : odd[j];
-      Value q = b.exp2(b.fma(s, factor, reference[j]));
+      Value q = b.exp2(b.fma(s, factor, reference[j]), /*coarse=*/true);
       sum[j] = b.addF(sum[j], b.addF(p, q));
       Value low = arith::ShRUIOp::create(b.builder, b.loc, rounded(p), b.splatI32(16));
       Value high = arith::AndIOp::create(b.builder, b.loc, rounded(q), b.splatI32(-65536));

@@ -84,5 +84,7 @@ bool cpu_runs(const std::string &arch) {
     return avx512 && __builtin_cpu_supports("avx512bf16");
   if (arch == "avx512-vnni")
     return avx512 && __builtin_cpu_supports("avx512vnni");
+  if (arch == "avx512-vnni-bf16")
+    return cpu_runs("avx512-vnni") && cpu_runs("avx512-bf16");
   return false;
 }

@@ -340,10 +340,16 @@ TEST_P(CpuTypesTest, F16) {
 }
 
 // Against what int8 can say: a query's rounding may fall either way of a tie.
-TEST_P(CpuTypesTest, Int8) {
-  for (int dim : {64, 128, 36, 41}) {
+class CpuInt8Test : public CpuTypesTest {
+protected:
+  void check(const std::string &type, double bound);
+};
+void CpuInt8Test::check(const std::string &type, double bound) {
+  const std::vector<int> few = {64, 41}, all = {64, 128, 36, 41};
+  for (int dim : type == "f16" ? few : all) {
     CpuCase c = causal();
     c.kernel.int8 = true;
+    c.kernel.type = type;
     c.kernel.qk_dim = dim, c.kernel.v_dim = 64;
     c.heads = 4, c.layout = Layout::tokens_first;
     c.q_len = 70;
@@ -353,10 +359,13 @@ TEST_P(CpuTypesTest, Int8) {
       c.q_position = length;
       c.slots = length + 3;
       SCOPED_TRACE(testing::Message() << "dim " << dim << " length " << length);
-      expect_within(c, *kernel, 1e-5);
+      expect_within(c, *kernel, bound);
     }
   }
 }
+TEST_P(CpuInt8Test, F32) { check("f32", 1e-5); }
+TEST_P(CpuInt8Test, F16) { check("f16", 6e-4); }
+TEST_P(CpuInt8Test, Bf16) { check("bf16", 6e-3); }
 
 // The exported ranges are the tiles that hold an admitted pair, by brute force.
 TEST_P(CpuKernelTest, Ranges) {
@@ -438,9 +447,10 @@ std::string arch_name(const testing::TestParamInfo<const char *> &info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Arch, CpuKernelTest, testing::Values("avx2", "avx512"), arch_name);
-INSTANTIATE_TEST_SUITE_P(Arch, CpuTypesTest,
-                         testing::Values("avx2", "avx512", "avx512-bf16", "avx512-vnni"),
-                         arch_name);
+const auto kTypeArchs =
+    testing::Values("avx2", "avx512", "avx512-bf16", "avx512-vnni", "avx512-vnni-bf16");
+INSTANTIATE_TEST_SUITE_P(Arch, CpuTypesTest, kTypeArchs, arch_name);
+INSTANTIATE_TEST_SUITE_P(Arch, CpuInt8Test, kTypeArchs, arch_name);
 
 // The other machine's code is made here but not run.
 TEST(CpuTarget, NeonMakesAnAarch64SharedObject) {
