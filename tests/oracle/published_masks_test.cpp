@@ -224,7 +224,7 @@ TEST(PublishedMasks, radial) {
             bool nearBy = d <= 1 || place <= std::max(width * 0.25, double(block));
             if (width >= block)
               return nearBy;
-            return nearBy && width >= 1 && d % int(block / width) == 0;
+            return nearBy && d % int(block / width) == 0;
           },
           {}, frame > 100 ? 61 : 7);
     }
