@@ -258,8 +258,9 @@ int main(int argc, char **argv) {
   }
   if (argc % 2 == 0)
     return std::fputs(kUsage, stderr), 2;
-  if (!cpu_runs(o.arch)) {
-    std::fprintf(stderr, "error: this CPU does not run %s\n", o.arch.c_str());
+  std::string reason;
+  if (!cpu_runs(o.arch, reason) || o.arch == "neon") {
+    std::fprintf(stderr, "error: %s\n", reason.c_str());
     return 3;
   }
   return measure(o);

@@ -158,7 +158,7 @@ std::function<float()> noise(unsigned seed) {
 
 void launch(const CpuCase &c, const CpuKernel &kernel, Tensors &t) {
   std::vector<uint32_t> words = call_words(c, kernel.info);
-  std::vector<void *> buffers;
+  std::vector<KernelBuffer> buffers;
   size_t index = 0;
   for (const attn::BindingInfo &binding : kernel.info.bindings) {
     Tensor *tensor = nullptr;
@@ -189,18 +189,20 @@ void launch(const CpuCase &c, const CpuKernel &kernel, Tensors &t) {
     }
     uint32_t *w = &words[ATTN_W_BINDINGS + ATTN_BINDING_WORDS * index++];
     if (!tensor) {
-      buffers.push_back(const_cast<uint32_t *>(c.tables.at(binding.name).data()));
+      const std::vector<uint32_t> &table = c.tables.at(binding.name);
+      buffers.push_back({const_cast<uint32_t *>(table.data()), 4 * table.size()});
       continue;
     }
     w[0] = tensor->stride_batch, w[1] = tensor->stride_head, w[2] = tensor->stride_token;
-    buffers.push_back(tensor->memory.data());
+    buffers.push_back({tensor->memory.data(), tensor->memory.size()});
   }
   uint32_t q_tiles = (c.q_len + kernel.info.block_q - 1) / kernel.info.block_q;
   uint32_t items = q_tiles * c.heads * c.batch;
   // Two halves, the second first: work items are independent.
-  GuardedBuffer arena((kernel.info.arena_bytes + 63) / 64 * 64);
-  kernel.entry(words.data(), buffers.data(), arena.data(), items / 2, items);
-  kernel.entry(words.data(), buffers.data(), arena.data(), 0, items / 2);
+  std::string problem = call_kernel(kernel, words, buffers, items / 2, items);
+  problem += call_kernel(kernel, words, buffers, 0, items / 2);
+  if (!problem.empty())
+    std::fprintf(stderr, "%s\n", problem.c_str()); // the outputs are still NaN
 }
 
 struct Row {

@@ -2,6 +2,8 @@
 #include "tests/target/cpu/cpu_kernel.h"
 
 #include "dialects/tile/TileDialect.h"
+#include "tests/target/cpu/emulated_call.h"
+#include "tests/target/cpu/guarded_buffer.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
@@ -30,7 +32,51 @@ double cpu_milliseconds() {
   return 1e3 * double(t.tv_sec) + 1e-6 * double(t.tv_nsec);
 }
 
+bool is_foreign(const std::string &arch) {
+#if defined(__aarch64__)
+  return arch != "neon";
+#else
+  return arch == "neon";
+#endif
+}
+
 } // namespace
+
+std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
+                        const std::vector<KernelBuffer> &buffers, uint32_t begin, uint32_t end) {
+  GuardedBuffer arena((kernel.info.arena_bytes + 63) / 64 * 64);
+  if (!kernel.emulated) {
+    std::vector<void *> pointers;
+    for (const KernelBuffer &buffer : buffers)
+      pointers.push_back(buffer.data);
+    kernel.entry(words.data(), pointers.data(), arena.data(), begin, end);
+    return "";
+  }
+  EmulatedCall call;
+  call.pass(KernelBuffer{words.data(), 4 * words.size()});
+  call.pass(buffers);
+  call.pass(KernelBuffer{arena.data(), arena.size()});
+  call.pass(begin);
+  call.pass(end);
+  uint64_t result;
+  return call.run(kernel.image, kernel.info.symbol, result);
+}
+
+uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
+                     std::vector<uint32_t> &out, uint32_t capacity) {
+  if (!kernel.emulated)
+    return kernel.ranges(words.data(), 0, 0, q_tile, out.data(), capacity);
+  EmulatedCall call;
+  call.pass(KernelBuffer{words.data(), 4 * words.size()});
+  call.pass(uint64_t(0));
+  call.pass(uint64_t(0));
+  call.pass(q_tile);
+  call.pass(KernelBuffer{out.data(), 4 * out.size()});
+  call.pass(capacity);
+  uint64_t result = ~0u;
+  call.run(kernel.image, kernel.info.symbol + "_ranges", result);
+  return result;
+}
 
 std::shared_ptr<CpuKernel> compile_cpu(const std::string &text, const std::string &arch,
                                        bool load) {
@@ -49,6 +95,10 @@ std::shared_ptr<CpuKernel> compile_cpu(const std::string &text, const std::strin
   kernel->image = output->images[kernel->info.image];
   if (!load)
     return kernel;
+  if (is_foreign(arch)) {
+    kernel->emulated = true;
+    return kernel;
+  }
   int file = memfd_create("kernel", 0);
   if (write(file, kernel->image.data(), kernel->image.size()) != ssize_t(kernel->image.size()))
     return kernel;
@@ -71,20 +121,24 @@ std::string print_cpu(const std::string &text, const std::string &arch, mlir::at
   return failed(output) ? std::string() : output->text;
 }
 
-bool cpu_runs(const std::string &arch) {
+#if defined(__x86_64__)
+static bool has_features(const std::string &arch) {
   __builtin_cpu_init();
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (arch == "avx2")
-    return avx2;
-  if (arch == "avx512")
-    return avx512;
-  if (arch == "avx512-bf16")
-    return avx512 && __builtin_cpu_supports("avx512bf16");
-  if (arch == "avx512-vnni")
-    return avx512 && __builtin_cpu_supports("avx512vnni");
-  if (arch == "avx512-vnni-bf16")
-    return cpu_runs("avx512-vnni") && cpu_runs("avx512-bf16");
-  return false;
+  bool bf16 = __builtin_cpu_supports("avx512bf16"), vnni = __builtin_cpu_supports("avx512vnni");
+  return (arch == "avx2" && avx2) || (arch == "avx512" && avx512) ||
+         (arch == "avx512-bf16" && avx512 && bf16) || (arch == "avx512-vnni" && avx512 && vnni) ||
+         (arch == "avx512-vnni-bf16" && avx512 && bf16 && vnni);
+}
+#else
+static bool has_features(const std::string &arch) { return arch == "neon"; }
+#endif
+
+bool cpu_runs(const std::string &arch, std::string &reason) {
+  if (has_features(arch))
+    return true;
+  reason = "this CPU does not run " + arch;
+  return arch == "neon" && !find_emulator(reason).empty();
 }

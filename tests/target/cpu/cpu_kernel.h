@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 struct CpuKernel {
   attn::KernelInfo info;
@@ -13,16 +14,32 @@ struct CpuKernel {
   double milliseconds = 0; // CPU time of the compilation
   attn_cpu_kernel_fn entry = nullptr;
   attn_cpu_ranges_fn ranges = nullptr;
-  std::string error; // diagnostics, if it did not compile
+  bool emulated = false; // this CPU cannot run it, so there are no pointers
+  std::string error;     // diagnostics, if it did not compile
+
+  bool runs() const { return entry || emulated; }
 };
 
-// Compiles the one kernel of `text`. Loads it unless `load` is false (another
-// machine's code).
+struct KernelBuffer {
+  void *data;
+  size_t bytes;
+};
+
+// Runs work items [begin, end) with an arena of the kernel's size. A string says what
+// went wrong.
+std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
+                        const std::vector<KernelBuffer> &buffers, uint32_t begin, uint32_t end);
+// The exported ranges of one query tile of batch entry 0, head 0.
+uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
+                     std::vector<uint32_t> &out, uint32_t capacity);
+
+// Compiles the one kernel of `text`. Loads it unless `load` is false.
 std::shared_ptr<CpuKernel> compile_cpu(const std::string &text, const std::string &arch,
                                        bool load = true);
 
 // The text of `text`'s module at a stage.
 std::string print_cpu(const std::string &text, const std::string &arch, mlir::attn::Stage stage);
 
-// Does this CPU run `arch`'s code?
-bool cpu_runs(const std::string &arch);
+// Does this CPU, or an emulator that is installed, run `arch`'s code? If not, `reason`
+// says why.
+bool cpu_runs(const std::string &arch, std::string &reason);
