@@ -7,7 +7,7 @@ import numpy as np
 
 import gym
 import natten
-from testing import natten_params, DOCUMENTS, future, mask, score, shape, table
+from testing import DOCUMENTS, future, mask, natten_params, score, shape, table
 
 
 class Gym(unittest.TestCase):

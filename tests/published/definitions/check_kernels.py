@@ -134,6 +134,7 @@ class Fa4(unittest.TestCase):
         near(value(fa4.rel_bias, 1, (0, 0, 1, 5)), 5)
         near(score(fa4.rel_bias_clamped, 1, (0, 0, 0, 599), 1, 600), 257)
         near(value(fa4.rel_bias_x2, 1), 5)
+        near(value(fa4.identity, 3), 3)
         near(value(fa4.times_two, 3) + value(fa4.squared, 3), 15)
         near(value(fa4.alibi, 1, (0, 1, 1, 5)), 1 - 0.25 * 4)
         near(value(fa4.batch_bias, 1, batch_bias=ramp), 2)
@@ -183,6 +184,6 @@ class FlashInfer(unittest.TestCase):
 
     def test_scores(self):
         self.assertTrue(np.allclose(flashinfer._slopes(6), [2 ** -2, 2 ** -4, 2 ** -6, 2 ** -8, 2 ** -1, 2 ** -3]))
-        self.assertAlmostEqual(score(flashinfer.alibi, 1, (0, 4, 0, 3), 4, heads=6), 2.5)
+        self.assertAlmostEqual(score(flashinfer.alibi, 1, (0, 4, 1, 3), 4, heads=6), 2)
         self.assertAlmostEqual(score(flashinfer.logits_soft_cap, 60, (0, 0, 0, 0), 1, params={"cap": 30}),
                                30 * math.tanh(2))

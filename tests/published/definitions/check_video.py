@@ -8,7 +8,7 @@ import fastvideo
 import gym
 import natten
 import papers
-from testing import natten_params, future, mask, score, shape, table
+from testing import future, mask, natten_params, score, shape, table
 
 
 class Natten(unittest.TestCase):
@@ -122,7 +122,7 @@ class Video(unittest.TestCase):
         self.assertTrue((mask(fastvideo.sta_flex, 480, None, odd) == mask(gym.sta3d, 480, None, odd)).all())
 
     def test_radial(self):
-        params = {"n": 150, "frames": 9, "decay": 0.2, "block": 128}
+        params = {"F": 150, "T": 9, "decay": 0.2}
         plain = mask(papers.radial_hunyuan, 1360, None, params)
         self.assertTrue((plain == plain.T).all())
         self.assertTrue(plain[1350:].all() and plain[:, 1350:].all())
@@ -138,61 +138,97 @@ class Video(unittest.TestCase):
         self.assertEqual(frames[0, 0, 2].sum(), 129, "|x - y| <= max(64 * 0.2, 128)")
 
     def test_radial_loses_neighbours_of_small_frames(self):
-        params = {"n": 60, "frames": 4, "decay": 0.2, "block": 128}     # bitlen 6: d 1 reaches 32
+        params = {"F": 60, "T": 4, "decay": 0.2}        # bitlen 6: d 1 reaches 32
         frames = mask(papers.radial_hunyuan, 240, None, params).reshape(4, 60, 4, 60)
         self.assertEqual(frames.any((1, 3)).astype(int).tolist(), np.eye(4, dtype=int).tolist())
 
+    def blocks(self, tokens, params, wan):
+        tables = {"kept": papers.radial_block_map(shape(tokens), params, wan)}
+        return mask(papers.radial_blocks, tokens, None, {}, tables)
+
     def test_radial_blocks(self):
         # Frames of whole blocks: a block is kept with its pair, where the band fills it.
-        params = {"n": 256, "frames": 3, "decay": 1, "block": 128}
-        fine = mask(papers.radial_hunyuan, 768, None, params)
-        coarse = mask(papers.radial_hunyuan_blocks, 768, None, params)
-        self.assertTrue((coarse >= fine).all())
-        # Frames of 150 tokens cover two blocks from their first: frame 1 ends in block 2, begins in 1.
-        params = {"n": 150, "frames": 2, "decay": 0.2, "block": 128}
-        coarse = mask(papers.radial_hunyuan_blocks, 300, None, params)[::128, ::128]
+        params = {"F": 256, "T": 3, "decay": 1}
+        self.assertTrue((self.blocks(768, params, False) >= mask(papers.radial_hunyuan, 768, None, params)).all())
+        # Frames of 150 tokens cover two blocks from their first: frame 1 begins in block 1.
+        coarse = self.blocks(300, {"F": 150, "T": 2, "decay": 0.2}, False)[::128, ::128]
         self.assertEqual(coarse.shape, (3, 3))
         self.assertTrue(coarse[0, 0] and coarse[2].all() and coarse[:, 2].all())
 
     def test_radial_blocks_of_the_sink_frame(self):
-        params = {"n": 256, "frames": 9, "decay": 0.2, "block": 128}
-        plain = mask(papers.radial_hunyuan_blocks, 2304, None, params)
-        wan = mask(papers.radial_wan_blocks, 2304, None, params)
+        params = {"F": 256, "T": 9, "decay": 0.2}
+        plain, wan = self.blocks(2304, params, False), self.blocks(2304, params, True)
         self.assertTrue(wan[:, :256].all())
         self.assertTrue((wan[:, 256:] == plain[:, 256:]).all())
         # d = 4 is kept with |x - y| <= 128: the diagonal blocks are full, and of the others the columns'
         # densities rise from 1/128 to 1, two thirds of them over a third.
-        pair = plain[:256, 4 * 256:5 * 256]
-        self.assertTrue(pair.all())
+        self.assertTrue(plain[:256, 4 * 256:5 * 256].all())
         self.assertFalse(plain[:256, 5 * 256:6 * 256].any(), "d = 5 is not a multiple of 2")
 
     def test_svg_wan(self):
         seen = mask(papers.svg_wan, 600, None, {"tpf": 100, "width": 1})
         self.assertEqual(np.flatnonzero(seen[300]).tolist(), [*range(100), *range(172, 429)])
 
+    def test_svg_hunyuan(self):
+        seen = mask(papers.svg_hunyuan, 620, None, {"tpf": 100, "width": 2, "F": 6, "prompt": 10})
+        self.assertEqual(np.flatnonzero(seen[300]).tolist(), [*range(173, 428), *range(600, 610)])
+        self.assertEqual(seen[605].sum(), 610)
+        self.assertEqual(np.flatnonzero(seen[615]).tolist(), [*range(610, 620)])
+
     def test_frames(self):
-        params = {"n": 4, "H": 4, "W": 6, "TT": 2, "TH": 2, "TW": 3}
+        params = {"F": 4, "H": 4, "W": 6, "m": 2, "n": 2, "source": 3}
         by_frame = lambda f, **t: mask(f, 20, None, params, t).reshape(5, 4, 5, 4)
-        self.assertEqual(by_frame(papers.frame_causal).all((1, 3)).tolist(), np.tri(5, dtype=bool).tolist())
-        self.assertEqual(by_frame(papers.first_and_previous).all((1, 3)).astype(int).tolist(),
+        self.assertEqual(by_frame(papers.next_frame_diffusion).all((1, 3)).tolist(),
+                         np.tri(5, dtype=bool).tolist())
+        self.assertEqual(by_frame(papers.video_booth).all((1, 3)).astype(int).tolist(),
                          [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 1, 0]])
-        self.assertEqual(by_frame(papers.first_frame).all((1, 3)).sum(), 5)
+        for function, frame in (papers.frame_painter, 0), (papers.warp_cross_frame, 3):
+            self.assertTrue((by_frame(function).all((1, 3)) == (np.arange(5) == frame)).all())
         seen = by_frame(papers.efficient_vdit, reference=table(0, 0, 1, 0, 0))
         self.assertEqual(seen.all((1, 3))[4].astype(int).tolist(), [0, 0, 1, 0, 1])
-        self.assertEqual(mask(papers.temporal, 20, None, params).sum(1).tolist(), [5] * 20)
-        self.assertTrue((mask(papers.simple_gvr, 96, None, params).sum(1) == 12).all())
+        self.assertEqual(mask(papers.rain, 64, None, params).sum(1).tolist(), [16] * 64)
+        self.assertTrue((mask(papers.simple_gvr, 96, None, params).sum(1) == 8).all())
+
+    def test_rolling_window(self):
+        seen = mask(papers.rolling_forcing, 24, None, {"F": 1, "start": 9})
+        self.assertEqual(np.flatnonzero(seen[9]).tolist(), [0, 1, 2, *range(6, 24)])
+        seen = mask(papers.rolling_forcing, 24, None, {"F": 1, "start": 0})
+        self.assertEqual(np.flatnonzero(seen[0]).tolist(), [*range(15)])
+        clean = [np.flatnonzero(mask(papers.rolling_forcing_clean, 40, None, {"F": 1, "start": s})[0]).tolist()
+                 for s in (0, 9, 18, 24)]
+        self.assertEqual(clean, [[0, 1, 2], [*range(12)], [*range(21)], [*range(6, 27)]])
+
+    def test_streaming_vlm(self):
+        kind = table(1, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1)
+        tables = {"is_text": kind, "number": np.cumsum(kind) - kind, "second": np.arange(11) // 3}
+        seen = mask(papers.streaming_vlm, 11, None, {"sinks": 1, "window": 2, "seconds": 2}, tables)
+        self.assertEqual(np.flatnonzero(seen[10]).tolist(), [0, 7, 8, 9, 10])
+        self.assertFalse((seen & future(11)).any())
+
+    def test_paro(self):
+        kept = np.zeros((2, 2, 3, 3), dtype=int)
+        kept[1, :, 1, 1] = 1
+        tables = {"kept": kept, "order": table(0, 5)}       # head 1: columns first, then rows
+        params = {"T": 5, "H": 4, "W": 8, "prompt": 10, "bin": 1}
+        seen = mask(papers.paro_attention, 170, None, params, tables, heads=2)[0]
+        self.assertEqual(np.flatnonzero(seen[0, 70]).tolist(), [*range(64, 128)])
+        t, y, x = np.unravel_index(np.arange(160), (5, 4, 8))
+        place = 10 + (x * 4 + y) * 5 + t
+        inside = np.flatnonzero((place >= 64) & (place < 128)) + 10
+        self.assertEqual(np.flatnonzero(seen[1, inside[0]]).tolist(), inside.tolist())
+        self.assertEqual(seen[1].sum(), 64 * 64)
 
 
 class Papers(unittest.TestCase):
     def test_streaming_llm(self):
-        params = {"sink": 2, "recent": 3}
+        params = {"sinks": 2, "recent": 3}
         rows = [np.flatnonzero(mask(f, 9, None, params)[8]).tolist()
-                for f in (papers.streaming_llm, papers.streaming_llm_inclusive)]
+                for f in (papers.streaming_llm_past, papers.streaming_llm)]
         self.assertEqual(rows, [[0, 1, 5, 6, 7, 8], [0, 1, 6, 7, 8]])
 
     def test_rolled_groups(self):
-        rolled = mask(papers.sinklora, 16, None, {"g": 4}, heads=2)[0]
-        cut = mask(papers.longlora_flash, 16, None, {"g": 4}, heads=2)[0]
+        rolled = mask(papers.s2_attn, 16, None, {"g": 4}, heads=2)[0]
+        cut = mask(papers.s2_attn_no_wrap, 16, None, {"g": 4}, heads=2)[0]
         self.assertTrue((rolled[0] == mask(gym.batchify_causal, 16, None, {"n": 4})).all())
         self.assertTrue((rolled[0] == cut[0]).all())
         self.assertFalse((cut & future(16)).any())
@@ -201,14 +237,14 @@ class Papers(unittest.TestCase):
         self.assertEqual(cut[1].sum(1).tolist(), [1, 2] + [1, 2, 3, 4] * 3 + [1, 2])
 
     def test_strided_blocks(self):
-        params = {"block": 4, "stride": 3, "local": 2, "dense": 1}
-        seen = mask(papers.s2_attention, 32, None, params, heads=4, kv_heads=2)[0]
+        params = {"n": 4, "stride": 3, "near": 2, "dense": 1}
+        seen = mask(papers.s2_dkernel, 32, None, params, heads=4, kv_heads=2)[0]
         self.assertFalse((seen & future(32)).any())
         self.assertEqual(sorted(set(np.flatnonzero(seen[0, 31]) // 4)), [0, 3, 6, 7])
         self.assertTrue((seen[0] == seen[1]).all(), "query heads of one KV head agree")
         self.assertTrue((seen[3] == ~future(32)).all(), "the trailing KV head is dense")
-        params = {"block": 4, "stride": 8, "local": 1, "dense": 0}       # step 2 between KV heads
-        seen = mask(papers.s2_attention, 64, None, params, heads=4, kv_heads=4)[0]
+        params = {"n": 4, "stride": 8, "near": 1, "dense": 0}       # step 2 between KV heads
+        seen = mask(papers.s2_dkernel, 64, None, params, heads=4, kv_heads=4)[0]
         self.assertEqual(sorted(set(np.flatnonzero(seen[1, 63]) // 4)), [6, 14, 15])
 
     def test_moa(self):
@@ -216,46 +252,60 @@ class Papers(unittest.TestCase):
         self.assertEqual(papers._moa_span(1000, 9999, 0), 2048)         # capped at 2024, then rounded
         self.assertEqual(papers._moa_span(10, 0, 0), 128)
         tables = {"alpha": table(0), "beta": table(0.1)}
-        seen = mask(papers.moa_prefill, 1000, None, {}, tables)         # 3 blocks and the first
+        seen = mask(papers.moa_prefill, 1000, None, {"N": 1000}, tables)         # 3 blocks and the first
         self.assertEqual(np.flatnonzero(seen[999]).tolist(), [*range(64), *range(13 * 64, 1000)])
-        seen = mask(papers.moa_decode, 1000, None, {"length": 1000}, tables)
+        seen = mask(papers.moa_decode, 1000, None, {"N": 1000}, tables)
         self.assertEqual(np.flatnonzero(seen[999]).tolist(), [*range(64), *range(1000 - 192, 1000)])
 
     def test_shifted_windows(self):
-        params = {"H": 16, "W": 8, "r": 1}
+        params = {"HH": 8, "HW": 4, "turn": 1}
         seen = mask(papers.hidiffusion, 128, None, params)
         self.assertTrue((seen.sum(1) == 32).all() and (seen == seen.T).all())
         self.assertTrue(seen[0, 15 * 8 + 7], "no mask at the wrap: the corners meet")
-        self.assertFalse(mask(papers.hidiffusion, 128, None, {**params, "r": 0})[0, 127])
-        # Height 6: 6 // 2 // 4 = 0, so that the width's shift of 2 is dropped.
-        seen = [mask(papers.hidiffusion, 96, None, {"H": 6, "W": 16, "r": r}) for r in (0, 1)]
+        self.assertFalse(mask(papers.hidiffusion, 128, None, {**params, "turn": 0})[0, 127])
+        # A half height of 3: 3 // 4 = 0, so that the width's shift of 2 is dropped.
+        seen = [mask(papers.hidiffusion, 96, None, {"HH": 3, "HW": 8, "turn": r}) for r in (0, 1)]
         self.assertTrue((seen[0] == seen[1]).all())
 
+    def test_swin(self):
+        seen = mask(papers.swin, 64, None, {"H": 8, "W": 8, "n": 4, "shift": 2})
+        self.assertEqual(sorted(seen.sum(1).tolist()), [4] * 16 + [8] * 32 + [16] * 16)
+        self.assertEqual(np.flatnonzero(seen[0]).tolist(), [0, 1, 8, 9], "the corners do not meet")
+        whole = mask(papers.swin, 196, None, {"H": 14, "W": 14, "n": 7, "shift": 0})
+        self.assertTrue((whole == mask(papers.davit_window, 196, None, {"H": 14, "W": 14})).all())
+        self.assertTrue((whole.sum(1) == 49).all())
+
     def test_halo(self):
-        tables = {"rel_h": np.zeros((1, 1, 256, 27)), "rel_w": np.zeros((1, 1, 256, 27))}
-        tables["rel_h"][0, 0, :, 13], tables["rel_w"][0, 0, :, 26] = 5, 7
-        seen = mask(papers.halonet, 256, 22 * 22, {"W": 16}, tables)
+        tables = {"rel_y": np.zeros((1, 1, 256, 14)), "rel_x": np.zeros((1, 1, 256, 14))}
+        tables["rel_y"][0, 0, :, 1], tables["rel_x"][0, 0, :, 13] = 5, 7
+        params = {"H": 16, "W": 16, "n": 8, "halo": 3}
+        seen = mask(papers.halonet, 256, 22 * 22, params, tables)
         self.assertTrue((seen.sum(1) == 196).all(), "padding counts")
-        q = 9 * 16 + 8                              # row 1, column 0 of its block
-        at = lambda y, x: (0, 0, q, (8 + y) * 22 + 8 + x)
-        value = lambda y, x: score(papers.halonet, 1, at(y, x), 256, 484, {"W": 16}, tables)
+        q = 9 * 16 + 8                              # of block (1, 1)
+        value = lambda y, x: score(papers.halonet, 1, (0, 0, q, (8 + y) * 22 + 8 + x), 256, 484, params, tables)
         self.assertEqual([value(1, 13), value(1, 12), value(2, 13)], [13, 6, 8])
 
+    def test_overlock(self):
+        tables = {"logits": np.tile(np.arange(9.0), (1, 1, 30, 1))}
+        params = {"H": 5, "W": 6, "K": 3}
+        seen = mask(papers.overlock, 30, None, params, tables)
+        self.assertTrue((seen == mask(natten.natten2d, 30, None, natten_params(y=(5, 3), x=(6, 3)))).all())
+        self.assertEqual([score(papers.overlock, 99, (0, 0, 0, k), 30, None, params, tables) for k in (0, 7, 14)],
+                         [0, 4, 8])
+
+    def test_levels(self):
+        seen = mask(papers.vision_remember, 6, 2 * 24, {"H": 2, "W": 3, "n": 2})
+        self.assertEqual(np.flatnonzero(seen[4]).tolist(), [14, 15, 20, 21, 38, 39, 44, 45])
+
+    def test_relative_term(self):
+        tables = {"relative": np.arange(16.0).reshape(1, 1, 4, 4)}
+        self.assertEqual(score(papers.rcmha, 1, (0, 0, 3, 1), 4, None, {}, tables), 1 + 14)
+
     def test_video_infinity(self):
-        params = {"pad": 2, "frames": 4, "local_bias": 0, "global_bias": 10}
+        params = {"P": 2, "L": 4, "local_bias": 0, "global_bias": 10}
         seen = mask(papers.video_infinity, 4, 8 + 3, params)
         self.assertEqual(np.flatnonzero(seen[1]).tolist(), [1, 2, 3, 4, 5, 8, 9, 10])
         self.assertEqual([score(papers.video_infinity, 1, (0, 0, 1, k), 4, 11, params) for k in (7, 8)], [1, 11])
-
-    def test_rolling_window(self):
-        params = {"F": 1, "S": 3, "window": 15, "total": 21, "start": 9}
-        seen = mask(papers.rolling_forcing, 24, None, params)
-        self.assertEqual(np.flatnonzero(seen[9]).tolist(), [0, 1, 2, *range(6, 24)])
-        self.assertTrue((seen == seen[0]).all())
-        seen = mask(papers.rolling_forcing, 24, None, {**params, "start": 0})
-        self.assertEqual(np.flatnonzero(seen[0]).tolist(), [*range(15)])
-        tail = mask(papers.rolling_forcing, 40, None, {**params, "start": 30, "window": 3})
-        self.assertEqual(np.flatnonzero(tail[30]).tolist(), [0, 1, 2, *range(15, 33)])
 
     def test_selections(self):
         chosen = table([1, 0, 1], [0, 1, 0])[None, None]
@@ -276,16 +326,20 @@ class Papers(unittest.TestCase):
         self.assertEqual(score(papers.boxes, 1, (0, 0, 1, 2), 2, 3, tables={"box": box}), 6)
 
     def test_plain(self):
-        self.assertTrue(mask(papers.dense, 3, 5).all())
-        for function in papers.causal, papers.cross_causal, papers.gated:
+        for function in (papers.cab_self, papers.cab_cross, papers.soft_pag, papers.slow_fast_cross, papers.shvit):
+            self.assertTrue(mask(function, 3, 5).all())
+        for function in (papers.cab_self_causal, papers.cab_cross_causal, papers.gated_attention,
+                         papers.gated_attention_headwise, papers.vision_aware_heads):
             self.assertEqual(mask(function, 3, 5).sum(1).tolist(), [1, 2, 3])
+        self.assertEqual(mask(papers.rcmha, 3, 3, {}, {"relative": np.zeros((1, 1, 3, 3))}).sum(), 6)
 
-    def test_tables(self):
-        regions = {"region_q": table(1, 2, 0), "region_k": table(0, 1, 2, 1)}
-        self.assertEqual(mask(papers.regions, 3, 4, {}, regions).astype(int).tolist(),
-                         [[1, 1, 0, 1], [1, 0, 1, 0], [1, 0, 0, 0]])
-        blocks = np.zeros((2, 2, 2), dtype=int)
-        blocks[1, 0, 1] = 1
-        seen = mask(papers.paro, 100, None, {}, {"blocks": blocks}, heads=2)[0]
-        self.assertEqual([seen[0].sum(), seen[1].sum()], [0, 64 * 36])
-        self.assertTrue((mask(papers.window7, 196, None, {"W": 14}).sum(1) == 49).all())
+    def test_regions(self):
+        tables = {"ref_subject": table(0, 1), "subject": table(1, 2, 0)}
+        self.assertEqual(mask(papers.ir_diffusion, 3, 5, {"R": 2}, tables).astype(int).tolist(),
+                         [[1, 1, 1, 0, 1], [1, 0, 0, 1, 1], [1, 1, 1, 1, 1]])
+        tables = {"of_object": table(1, 0), "region": table(0, 1)}
+        self.assertEqual(mask(papers.prime_composer, 2, 2, {}, tables).tolist(), [[False, True], [True, True]])
+        tables = {"object": table(1, 0, 1), "inside": table([1, 1], [0, 1])}
+        self.assertEqual(mask(papers.through_the_mask_cross, 2, 3, {}, tables).astype(int).tolist(),
+                         [[0, 1, 0], [1, 1, 1]])
+        self.assertEqual(mask(papers.through_the_mask_self, 3, 3, {}, tables).sum(), 5)

@@ -86,6 +86,10 @@ def global_causal_window(shape, params, tables):
 
 # Scores.
 
+def identity(shape, params, tables):
+    return attend(shape, score=lambda s: s)
+
+
 def rel_bias(shape, params, tables):
     """Trap: FlexAttention's rel_bias is signed, this one takes the distance."""
     b, h, q, k = indices(shape)

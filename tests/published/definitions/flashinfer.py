@@ -87,7 +87,8 @@ def _slopes(heads):
 
 
 def alibi(shape, params, tables):
-    """tests/attention/test_alibi.py: the bias grows with the key's own position. Trap: not with the
-    distance, which is the same up to a constant per row and moves the LSE."""
+    """include/flashinfer/attention/variants.cuh: signed, with slopes for any number of heads. Trap: the
+    reference of tests/attention/test_alibi.py adds the slope times k alone, which the softmax does not see
+    but the LSE does."""
     b, h, q, k = indices(shape)
-    return attend(shape, score=lambda s: s + k * _slopes(shape["heads"])[h])
+    return attend(shape, score=lambda s: s + (k - q) * _slopes(shape["heads"])[h])
