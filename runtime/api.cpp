@@ -22,13 +22,6 @@ attn_status_t *make_status(Status status) {
 
 } // namespace attn::api
 
-// An argument that must not be NULL.
-#define ATTN_NEED(argument)                                                                        \
-  do {                                                                                             \
-    if (!(argument))                                                                               \
-      return Status::usage("argument " #argument " is NULL");                                      \
-  } while (0)
-
 extern "C" {
 
 uint32_t attn_api_version(void) { return ATTN_API_VERSION; }
@@ -54,14 +47,11 @@ attn_status_t *attn_device_open(const char *id, const attn_device_options_t *opt
     ATTN_NEED(out_device);
     DeviceOptions chosen;
     if (options) {
-      if (options->struct_size < sizeof(attn_device_options_t))
-        return Status::usage("struct_size of attn_device_options_t is ", options->struct_size,
-                             "; set it with ATTN_INIT");
+      ATTN_RETURN_IF_ERROR(check_struct(*options, "attn_device_options_t"));
       chosen.threads = options->threads;
       chosen.validation = options->validation != 0;
     }
-    auto shared = std::make_shared<SharedDevice>();
-    ATTN_ASSIGN_OR_RETURN(shared->device, open_device(id, chosen));
+    ATTN_ASSIGN_OR_RETURN(std::shared_ptr<SharedDevice> shared, SharedDevice::open(id, chosen));
     *out_device = new attn_device{std::move(shared)};
     return {};
   });
@@ -80,7 +70,7 @@ const char *attn_device_name(const attn_device_t *device) {
 attn_status_t *attn_device_synchronise(attn_device_t *device) {
   return guard([&]() -> Status {
     ATTN_NEED(device);
-    std::lock_guard lock(device->shared->mutex);
+    std::lock_guard lock(device->shared->turns);
     return device->shared->device->synchronise();
   });
 }
@@ -117,7 +107,7 @@ attn_status_t *attn_buffer_create(attn_device_t *device, size_t bytes, attn_buff
   return guard([&]() -> Status {
     ATTN_NEED(device);
     ATTN_NEED(out_buffer);
-    std::lock_guard lock(device->shared->mutex);
+    std::lock_guard lock(device->shared->turns);
     auto made = std::make_unique<attn_buffer>();
     made->shared = device->shared;
     ATTN_ASSIGN_OR_RETURN(made->buffer, device->shared->device->allocate(bytes));
@@ -130,7 +120,7 @@ void attn_buffer_free(attn_buffer_t *buffer) {
   if (!buffer)
     return;
   {
-    std::lock_guard lock(buffer->shared->mutex);
+    std::lock_guard lock(buffer->shared->turns);
     buffer->buffer.reset();
   }
   delete buffer;
@@ -144,7 +134,7 @@ attn_status_t *attn_buffer_write(attn_buffer_t *buffer, size_t offset, const voi
     ATTN_NEED(buffer);
     if (bytes)
       ATTN_NEED(data);
-    std::lock_guard lock(buffer->shared->mutex);
+    std::lock_guard lock(buffer->shared->turns);
     return buffer->shared->device->upload(*buffer->buffer, offset, data, bytes);
   });
 }
@@ -154,7 +144,7 @@ attn_status_t *attn_buffer_read(attn_buffer_t *buffer, size_t offset, void *data
     ATTN_NEED(buffer);
     if (bytes)
       ATTN_NEED(data);
-    std::lock_guard lock(buffer->shared->mutex);
+    std::lock_guard lock(buffer->shared->turns);
     return buffer->shared->device->download(*buffer->buffer, offset, data, bytes);
   });
 }
@@ -206,7 +196,7 @@ attn_status_t *attn_kernel_load(attn_bundle_t *bundle, attn_device_t *device, co
     ATTN_NEED(bundle);
     ATTN_NEED(device);
     ATTN_NEED(out_kernel);
-    std::lock_guard lock(device->shared->mutex);
+    std::lock_guard lock(device->shared->turns);
     KernelQuery query;
     query.name = name ? name : "";
     query.variant = variant ? variant : "";
@@ -223,7 +213,7 @@ void attn_kernel_free(attn_kernel_t *kernel) {
   if (!kernel)
     return;
   {
-    std::lock_guard lock(kernel->shared->mutex);
+    std::lock_guard lock(kernel->shared->turns);
     kernel->kernel.reset();
   }
   delete kernel;

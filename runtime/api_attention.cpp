@@ -38,9 +38,7 @@ private:
 
 // Fills everything of `view` but the buffer. `elements`: one past the last.
 Status CallTensors::check(const attn_tensor_t &tensor, TensorView &view, int64_t &elements) const {
-  if (tensor.struct_size < sizeof(attn_tensor_t))
-    return Status::usage("struct_size of attn_tensor_t is ", tensor.struct_size,
-                         "; set it with ATTN_INIT");
+  ATTN_RETURN_IF_ERROR(check_struct(tensor, "attn_tensor_t"));
   if ((tensor.buffer != nullptr) == (tensor.data != nullptr))
     return Status::usage("exactly one of buffer and data must be set");
   if (tensor.type < ATTN_F32 || tensor.type > ATTN_I64)
@@ -129,13 +127,11 @@ Status CallTensors::finish() {
 }
 
 Status run(attn_kernel &kernel, const attn_attention_args_t &args) {
-  if (args.struct_size < sizeof(attn_attention_args_t))
-    return Status::usage("struct_size of attn_attention_args_t is ", args.struct_size,
-                         "; set it with ATTN_INIT");
+  ATTN_RETURN_IF_ERROR(check_struct(args, "attn_attention_args_t"));
   if ((args.tensor_count && !args.tensors) || (args.param_count && !args.params) ||
       (args.segment_count && !args.segments))
     return Status::usage("a list with a count has a NULL pointer");
-  std::lock_guard lock(kernel.shared->mutex);
+  std::lock_guard lock(kernel.shared->turns);
   CallTensors tensors(kernel);
   AttentionArgs call;
   ATTN_RETURN_IF_ERROR(tensors.add("q", args.q, false, call.q));

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "runtime/bundle/bundle_reader.h"
-#include "runtime/device/device.h"
+#include "runtime/device/shared_device.h"
 #include "runtime/include/attn/runtime.h"
 #include <memory>
 #include <mutex>
@@ -16,12 +16,6 @@ struct attn_status {
 };
 
 namespace attn::api {
-
-// A device with the lock that makes its calls take turns.
-struct SharedDevice {
-  std::mutex mutex;
-  std::unique_ptr<Device> device;
-};
 
 struct SharedBundle {
   std::vector<std::byte> copy; // empty when mapped
@@ -44,10 +38,25 @@ template <typename Body> attn_status_t *guard(Body &&body) {
   }
 }
 
+// Whether a caller's struct has all fields that this library reads or fills.
+template <typename T> Status check_struct(const T &given, const char *name) {
+  if (given.struct_size >= sizeof(T))
+    return {};
+  return Status::usage("struct_size of ", name, " is ", given.struct_size,
+                       "; set it with ATTN_INIT");
+}
+
 } // namespace attn::api
 
+// An argument that must not be NULL.
+#define ATTN_NEED(argument)                                                                        \
+  do {                                                                                             \
+    if (!(argument))                                                                               \
+      return ::attn::Status::usage("argument " #argument " is NULL");                              \
+  } while (0)
+
 struct attn_device {
-  std::shared_ptr<attn::api::SharedDevice> shared;
+  std::shared_ptr<attn::SharedDevice> shared;
 };
 
 struct attn_device_list {
@@ -59,8 +68,8 @@ struct attn_device_list {
 
 // Members are destroyed last to first: what lives on the device goes first.
 struct attn_buffer {
-  std::shared_ptr<attn::api::SharedDevice> shared;
-  std::unique_ptr<attn::Buffer> buffer;
+  std::shared_ptr<attn::SharedDevice> shared;
+  std::shared_ptr<attn::Buffer> buffer; // also held by DLPack tensors
 };
 
 struct attn_bundle {
@@ -68,6 +77,6 @@ struct attn_bundle {
 };
 
 struct attn_kernel {
-  std::shared_ptr<attn::api::SharedDevice> shared;
+  std::shared_ptr<attn::SharedDevice> shared;
   std::unique_ptr<attn::Kernel> kernel;
 };

@@ -56,6 +56,7 @@ int Status::exit_code() const {
     return 2;
   case StatusCode::environment:
   case StatusCode::internal:
+  case StatusCode::cancelled:
     return 3;
   }
   return 3;

@@ -17,7 +17,8 @@ enum class StatusCode : uint8_t {
   invalid_input = 1, // a file, tensor or spec that cannot be accepted
   usage = 2,         // the caller broke the interface's rules
   environment = 3,   // device, driver, memory, file system
-  internal = 4       // a bug of ours
+  internal = 4,      // a bug of ours
+  cancelled = 5      // stopped because the caller asked for it
 };
 
 namespace detail {

@@ -59,11 +59,9 @@ ThreadPool::ThreadPool(uint32_t threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(sleep_mutex_);
-    stop_ = true;
-  }
-  wake_.notify_all();
+  stop_ = true;
+  epoch_.fetch_add(2);
+  epoch_.notify_all();
   for (std::thread &worker : workers_)
     worker.join();
 }
@@ -105,18 +103,22 @@ void ThreadPool::run_loop(uint32_t items, uint32_t grain, void *object, Invoke i
   grain_ = grain;
   next_.store(0, std::memory_order_relaxed);
   epoch_.fetch_add(1); // odd: open
-  if (sleepers_.load() > 0) {
-    { std::lock_guard lock(sleep_mutex_); }
-    wake_.notify_all();
-  }
+  if (sleepers_.load() > 0)
+    epoch_.notify_all();
   work(0);
   epoch_.fetch_add(1); // even: closed; nobody enters any more
-  for (int spin = 0; running_.load() != 0; ++spin) {
-    if (spin < kSpins)
-      pause_briefly();
-    else
-      std::this_thread::yield();
-  }
+  wait_for_others();
+}
+
+// A thread that entered may have lost its core. Waiting for it asleep leaves it
+// this one.
+void ThreadPool::wait_for_others() {
+  for (int spin = 0; spin < kSpins && running_.load() != 0; ++spin)
+    pause_briefly();
+  waiting_ = true;
+  while (uint32_t running = running_.load())
+    running_.wait(running);
+  waiting_ = false;
 }
 
 void ThreadPool::work(uint32_t thread) {
@@ -132,33 +134,33 @@ void ThreadPool::work(uint32_t thread) {
 }
 
 void ThreadPool::worker_main(uint32_t thread) {
-  uint64_t seen = 0;
-  auto opened = [&] {
-    uint64_t epoch = epoch_.load();
-    return (epoch & 1) && epoch != seen;
-  };
+  uint32_t seen = 0;
+  auto opened = [&](uint32_t epoch) { return (epoch & 1) && epoch != seen; };
   while (!stop_.load(std::memory_order_relaxed)) {
     int spin = 0;
-    while (spin < kSpins && !opened() && !stop_.load(std::memory_order_relaxed)) {
+    while (spin < kSpins && !opened(epoch_.load()) && !stop_.load(std::memory_order_relaxed)) {
       pause_briefly();
       ++spin;
     }
-    if (!opened()) {
-      std::unique_lock lock(sleep_mutex_);
+    uint32_t epoch = epoch_.load();
+    if (!opened(epoch)) {
       sleepers_.fetch_add(1);
-      wake_.wait(lock, [&] { return stop_.load() || opened(); });
+      epoch = epoch_.load(); // a loop opened from here on wakes sleepers
+      if (!opened(epoch) && !stop_.load())
+        epoch_.wait(epoch);
       sleepers_.fetch_sub(1);
       continue;
     }
     // Enter, then look again: once the caller has closed the loop it waits for
     // everyone who entered, and whoever enters later sees it closed.
     running_.fetch_add(1);
-    uint64_t epoch = epoch_.load();
-    if ((epoch & 1) && epoch != seen) {
+    epoch = epoch_.load();
+    if (opened(epoch)) {
       seen = epoch;
       work(thread);
     }
-    running_.fetch_sub(1);
+    if (running_.fetch_sub(1) == 1 && waiting_.load())
+      running_.notify_one();
   }
 }
 

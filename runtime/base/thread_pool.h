@@ -5,7 +5,6 @@
 
 #include "runtime/base/aligned_memory.h"
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -54,6 +53,7 @@ private:
   using Invoke = void (*)(void *, uint32_t, uint32_t, uint32_t);
   void run_loop(uint32_t items, uint32_t grain, void *object, Invoke invoke);
   void work(uint32_t thread);
+  void wait_for_others();
   void worker_main(uint32_t thread);
 
   // The loop being run. Written by the caller before `epoch_` is raised.
@@ -61,12 +61,10 @@ private:
   Invoke invoke_ = nullptr;
   uint32_t items_ = 0, grain_ = 1;
   alignas(64) std::atomic<uint64_t> next_{0};
-  alignas(64) std::atomic<uint64_t> epoch_{0};
-  alignas(64) std::atomic<uint32_t> running_{0};
-  std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<uint32_t> epoch_{0};   // odd: a loop is open
+  alignas(64) std::atomic<uint32_t> running_{0}; // workers inside
+  std::atomic<bool> stop_{false}, waiting_{false};
   std::atomic<uint32_t> sleepers_{0};
-  std::mutex sleep_mutex_;
-  std::condition_variable wake_;
   std::mutex loop_mutex_;
   std::vector<AlignedMemory> arenas_;
   std::vector<std::thread> workers_;

@@ -30,14 +30,17 @@ static TensorView host_view(const graph::Tensor &t, const RowShape &rows, size_t
 static bool in_place(const Device &device) { return device.info().target == TargetKind::cpu; }
 
 Status DeviceTensor::place(Device &device, void *data, size_t bytes) {
-  if (!in_place(device)) {
-    if (!buffer_ || buffer_->size() < bytes) {
-      ATTN_ASSIGN_OR_RETURN(buffer_, device.allocate((bytes + 15) / 16 * 16));
-    }
-  } else if (!buffer_ || data_ != data || buffer_->size() < bytes) {
-    ATTN_ASSIGN_OR_RETURN(buffer_, device.wrap(data, bytes));
-    data_ = data;
-  }
+  buffer_ = nullptr;
+  for (const std::unique_ptr<Buffer> &have : buffers_)
+    if (have->size() >= bytes && (!in_place(device) || have->host() == data))
+      buffer_ = have.get();
+  if (buffer_)
+    return {};
+  auto made = in_place(device) ? device.wrap(data, bytes) : device.allocate((bytes + 15) / 16 * 16);
+  if (!made.ok())
+    return made.status();
+  buffers_.push_back(std::move(*made));
+  buffer_ = buffers_.back().get();
   return {};
 }
 
@@ -49,7 +52,7 @@ Result<TensorView> DeviceTensor::read(Device &device, const graph::Tensor &t,
   if (by_rows)
     bytes = static_cast<size_t>(rows.heads * rows.tokens * rows.dim) * element_size(view.type);
   ATTN_RETURN_IF_ERROR(place(device, t.data, bytes));
-  view.buffer = buffer_.get();
+  view.buffer = buffer_;
   if (in_place(device))
     return view;
   if (by_rows) {
@@ -101,7 +104,7 @@ Result<TensorView> DeviceTensor::write(Device &device, const graph::Tensor &t,
                                        const RowShape &rows) {
   TensorView view = host_view(t, rows, bytes_);
   ATTN_RETURN_IF_ERROR(place(device, t.data, bytes_));
-  view.buffer = buffer_.get();
+  view.buffer = buffer_;
   return view;
 }
 

@@ -31,8 +31,10 @@ private:
   Status upload_rows(Device &device, const graph::Tensor &t, const RowShape &rows,
                      const TensorView &host);
 
-  std::unique_ptr<Buffer> buffer_;
-  void *data_ = nullptr;       // what a buffer in place wraps
+  Buffer *buffer_ = nullptr; // what stands for the tensor now
+  // The mirror, or one buffer in place for every address that the tensor had:
+  // remembered results have a few.
+  std::vector<std::unique_ptr<Buffer>> buffers_;
   size_t bytes_ = 0;           // of the last results
   std::vector<uint64_t> seen_; // per row: which write of it the mirror holds
   uint64_t content_ = 0;       // which remembered result it holds

@@ -13,7 +13,8 @@ static double now() {
 }
 
 void Samples::add(double v) {
-  constexpr size_t kMost = 1 << 14;
+  constexpr size_t kMost = 1 << 13;
+  kept_.reserve(kMost); // the first time: a stream allocates nothing later
   sum_ += v;
   largest_ = std::max(largest_, v);
   if (count_++ % stride_ == 0)
@@ -65,7 +66,7 @@ void StreamStats::finish(const Streamer &streamer) {
   attention_launches_ = streamer.attention().launches;
   attention_ns_ = streamer.attention().nanoseconds;
   kernels_ = streamer.attention().chosen;
-  graph::Session &session = const_cast<Streamer &>(streamer).session();
+  const graph::Session &session = streamer.session();
   memory_ = session.memory();
   device_stats_ = streamer.device().stats();
   int8_cache_ = streamer.cache(0, 0).scales != nullptr;

@@ -33,6 +33,11 @@ public:
   double loop_fps() const;       // frames over time in the denoising loop, recache included
   double end_to_end_fps() const; // frames over wall time from the first block's start
   double elapsed() const;
+  uint64_t blocks() const { return blocks_; }
+  uint64_t switches() const { return switches_; }
+  double first_frame() const { return first_frame_; } // seconds after start()
+  const Samples &frame_seconds() const { return frame_; }
+  const Samples &recache_seconds() const { return recache_; }
   std::string table() const;
   std::string json() const;
 

@@ -2,8 +2,6 @@
 // ones, a clean pass that stores it, ring slots, and recache on a prompt change.
 #include "runtime/stream/streamer.h"
 
-#include "runtime/graph/build.h"
-#include "runtime/onnx/load_model.h"
 #include "runtime/ops/amx.h"
 #include "runtime/stream/noise.h"
 #include <algorithm>
@@ -21,69 +19,59 @@ static double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Result<std::unique_ptr<Streamer>> Streamer::create(const StreamerOptions &options) {
+Result<std::unique_ptr<Streamer>> Streamer::create(std::shared_ptr<const Model> model,
+                                                   std::shared_ptr<SharedDevice> device,
+                                                   const StreamOptions &options) {
   std::unique_ptr<Streamer> streamer(new Streamer());
-  ATTN_RETURN_IF_ERROR(streamer->open(options));
+  streamer->model_ = std::move(model);
+  streamer->device_ = std::move(device);
+  streamer->options_ = options;
+  ATTN_RETURN_IF_ERROR(streamer->open());
   return streamer;
 }
 
+Result<std::unique_ptr<Streamer>> Streamer::create(const StreamerOptions &options) {
+  ATTN_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::open(options));
+  DeviceOptions device_options;
+  device_options.threads = options.threads;
+  ATTN_ASSIGN_OR_RETURN(std::shared_ptr<SharedDevice> device,
+                        SharedDevice::open(options.device, device_options));
+  return create(std::move(model), std::move(device), options);
+}
+
 Streamer::~Streamer() {
+  if (!device_)
+    return;
   // Kernels before the device that runs them.
+  std::lock_guard turn(device_->turns);
   session_.reset();
   dispatch_.reset();
 }
 
-Status Streamer::open(const StreamerOptions &options) {
-  options_ = options;
-  std::string path = options.description_path;
-  if (path.empty()) {
-    size_t slash = options.model_path.rfind('/');
-    path =
-        (slash == std::string::npos ? "" : options.model_path.substr(0, slash + 1)) + "stream.toml";
-  }
-  ATTN_ASSIGN_OR_RETURN(description_, read_description(path));
-  const Description &d = description_;
-  ATTN_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::open(d.vocabulary_path, d.prompt_words));
-  tokenizer_ = std::move(tokenizer);
-  if (!options.bundle_path.empty()) {
-    ATTN_ASSIGN_OR_RETURN(Bundle bundle, Bundle::open(options.bundle_path));
-    bundle_ = std::move(bundle);
-  }
-  DeviceOptions device_options;
-  device_options.threads = options.threads;
-  ATTN_ASSIGN_OR_RETURN(device_, open_device(options.device, device_options));
-  ThreadPool *pool = device_->threads();
-  if (!pool) {
-    own_pool_ = std::make_unique<ThreadPool>(options.threads);
-    pool = own_pool_.get();
-  }
-
-  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model_path));
-  auto built = graph::build_graph(model);
-  if (!built.ok())
-    return built.status().at(options.model_path);
-  dispatch_ = std::make_unique<AttentionDispatch>(
-      description_, bundle_ ? &*bundle_ : nullptr, *device_, options.allow_reference, view_,
-      options.variant, options.cache_type, options.model_path);
-  if (options.bf16 && !ops::amx_available())
+Status Streamer::open() {
+  std::lock_guard turn(device_->turns);
+  dispatch_ = std::make_unique<AttentionDispatch>(description(), model_->bundle(), *device_->device,
+                                                  options_.allow_reference, view_, options_.variant,
+                                                  options_.cache_type, model_->path());
+  if (options_.bf16 && !ops::amx_available())
     return Status::environment("bf16 products need a processor with AMX and a system that allows "
                                "it, which this machine lacks: use f32");
   graph::SessionOptions session_options;
-  session_options.bf16 = options.bf16;
+  session_options.bf16 = options_.bf16;
   session_options.attention = dispatch_->maker();
   session_options.int8_caches = [this](const graph::NodeView &node) {
     return dispatch_->caches_int8(node);
   };
-  auto session = graph::Session::create(std::move(*built), *pool, session_options);
+  auto session = graph::Session::create(model_->graph(), device_->threads(), session_options);
   if (!session.ok())
-    return session.status().at(options.model_path);
+    return session.status().at(model_->path());
   session_ = std::move(*session);
   return bind_tensors();
 }
 
 // Every role's tensor, with the type and shape that the description implies.
 Status Streamer::bind_tensors() {
-  const Description &d = description_;
+  const Description &d = description();
   const int64_t frames = d.frames_per_block;
   block_tokens_ = frames * d.tokens_per_frame;
   block_elements_ = frames * d.frame_elements();
@@ -136,7 +124,7 @@ Status Streamer::bind_tensors() {
       if (a->data != b->data)
         return Status::invalid_input("the cache '", in, "' is not updated in place: '", out,
                                      "' must be a TensorScatter of it that nothing else reads")
-            .at(options_.model_path);
+            .at(model_->path());
       caches_.push_back({a, scales});
       cache_outputs.push_back(out);
     }
@@ -166,21 +154,41 @@ void Streamer::empty_cache() {
 }
 
 // Gives a block its slot; in the ring it evicts the oldest, and copies nothing.
-void Streamer::admit(int64_t position) {
+std::optional<Streamer::Kept> Streamer::admit(int64_t position) {
+  std::optional<Kept> evicted;
   int64_t slot;
   if (sinks_ < sink_blocks_) {
     slot = sinks_++;
   } else {
     slot = sink_blocks_ + ring_count_++ % window_blocks_;
-    std::erase_if(kept_, [&](const Kept &k) { return k.slot == slot; });
+    auto old =
+        std::find_if(kept_.begin(), kept_.end(), [&](const Kept &k) { return k.slot == slot; });
+    if (old != kept_.end()) {
+      evicted = *old;
+      kept_.erase(old);
+    }
   }
   kept_.push_back({slot, position});
+  return evicted;
+}
+
+// Undoes the last admit(). The evicted block's keys and values may be overwritten;
+// the slot is the next one to be written again, and its clean sample is whole.
+void Streamer::take_back(const std::optional<Kept> &evicted) {
+  kept_.pop_back();
+  if (kept_.size() < static_cast<size_t>(sinks_))
+    --sinks_;
+  else
+    --ring_count_;
+  if (evicted)
+    kept_.insert(kept_.begin() + sinks_, *evicted);
 }
 
 Status Streamer::pass(const float *sample, float timestep, size_t rank, bool predict) {
+  std::lock_guard turn(device_->turns);
   const size_t bytes = static_cast<size_t>(block_elements_) * sizeof(float);
   std::memcpy(sample_.data, sample, bytes);
-  for (int64_t f = 0; f < description_.frames_per_block; ++f)
+  for (int64_t f = 0; f < description().frames_per_block; ++f)
     timestep_.as<float>()[f] = timestep;
   const int64_t n = block_tokens_;
   *write_index_.as<int64_t>() = kept_[rank].slot * n;
@@ -228,33 +236,57 @@ Status Streamer::pass(const float *sample, float timestep, size_t rank, bool pre
 
 // ---- prompts --------------------------------------------------------------------
 
-Status Streamer::set_prompt(const std::string &text) {
-  ATTN_ASSIGN_OR_RETURN(wanted_ids_, tokenizer_->encode(text));
-  prompt_due_ = true;
+Status Streamer::push_prompt(const std::string &text, std::optional<Recache> recache,
+                             uint64_t block) {
+  PromptChange change;
+  change.block = block;
+  change.recache = recache.value_or(options_.recache);
+  ATTN_ASSIGN_OR_RETURN(change.ids, model_->tokenizer().encode(text));
+  std::lock_guard lock(prompts_mutex_);
+  if (prompts_.size() >= kMostPrompts)
+    return Status::usage("there are ", kMostPrompts, " prompt changes to come already");
+  auto after = std::upper_bound(
+      prompts_.begin(), prompts_.end(), block,
+      [](uint64_t wanted, const PromptChange &have) { return wanted < have.block; });
+  prompts_.insert(after, std::move(change));
   return {};
 }
 
-Status Streamer::apply_prompt() {
-  prompt_due_ = false;
-  bool changed = has_prompt_ && wanted_ids_ != ids_;
+Status Streamer::apply_prompts() {
+  PromptChange change;
+  {
+    std::lock_guard lock(prompts_mutex_);
+    auto due = std::find_if(prompts_.begin(), prompts_.end(),
+                            [&](const PromptChange &c) { return c.block > block_; });
+    if (due == prompts_.begin())
+      return {};
+    change = std::move(*(due - 1));
+    prompts_.erase(prompts_.begin(), due);
+  }
+  const bool changed = has_prompt_ && change.ids != ids_;
   has_prompt_ = true;
-  ids_ = wanted_ids_;
+  ids_ = change.ids;
   std::memcpy(prompt_.data, ids_.data(), ids_.size() * sizeof(int64_t));
   if (!changed || kept_.empty())
     return {};
   times_.switched = true;
-  if (options_.recache == Recache::stale)
-    return {};
-  if (options_.recache == Recache::full)
-    return replay();
-  empty_cache();
-  next_position_ = 0; // the next block is a first block
+  switch (change.recache) {
+  case Recache::stale:
+    break;
+  case Recache::full:
+    return replay(description().sink == SinkRecache::refresh);
+  case Recache::window:
+    return replay(false);
+  case Recache::flush:
+    empty_cache();
+    next_position_ = 0; // the next block is a first block
+  }
   return {};
 }
 
 // Re-runs the retained clean blocks in time order under the new prompt. The ring
 // starts anew, so that the valid slots are a prefix of the cache again.
-Status Streamer::replay() {
+Status Streamer::replay(bool refresh_sinks) {
   const size_t block_size = static_cast<size_t>(block_elements_);
   std::vector<Kept> old = kept_;
   const size_t sinks = static_cast<size_t>(sinks_);
@@ -268,37 +300,22 @@ Status Streamer::replay() {
     admit(old[i].position);
     float *sample = clean(kept_.back().slot);
     std::copy_n(moved_.data() + i * block_size, block_size, sample);
-    if (i >= sinks || description_.sink == SinkRecache::refresh)
-      ATTN_RETURN_IF_ERROR(pass(sample, description_.clean_timestep, kept_.size() - 1, false));
+    if (i >= sinks || refresh_sinks)
+      ATTN_RETURN_IF_ERROR(pass(sample, description().clean_timestep, kept_.size() - 1, false));
   }
   return {};
 }
 
 // ---- generation -------------------------------------------------------------------
 
-Result<std::span<const float>> Streamer::next_block() {
-  const Description &d = description_;
-  passes_.clear();
-  times_ = {};
-  if (!has_prompt_ && !prompt_due_)
-    ATTN_RETURN_IF_ERROR(set_prompt(d.default_prompt));
-  auto start = Clock::now();
-  if (prompt_due_) {
-    ATTN_RETURN_IF_ERROR(apply_prompt());
-    if (times_.switched)
-      times_.recache = seconds_since(start);
-  }
-
-  start = Clock::now();
-  if (next_position_ >= INT32_MAX / block_tokens_ - 1)
-    return Status::usage("the stream has reached the last position that kernels can name; start a "
-                         "new one");
-  admit(next_position_++);
-  const size_t rank = kept_.size() - 1;
+// The few steps from noise to a clean block, in x0_.
+Status Streamer::denoise(size_t rank) {
+  const Description &d = description();
   const uint32_t block = static_cast<uint32_t>(block_);
   fill_normal(x_.data(), block_elements_, options_.seed, block, 0);
   for (size_t step = 0; step < d.timesteps.size(); ++step) {
     const float t = d.timesteps[step];
+    ATTN_RETURN_IF_ERROR(gate_.enter());
     ATTN_RETURN_IF_ERROR(pass(x_.data(), t, rank, true));
     const float *prediction = prediction_.as<float>();
     for (int64_t i = 0; i < block_elements_; ++i) {
@@ -322,12 +339,46 @@ Result<std::span<const float>> Streamer::next_block() {
         x_[i] = rest * x0_[i] + next * noise_[i];
     }
   }
+  return {};
+}
+
+Result<std::span<const float>> Streamer::next_block() {
+  const Description &d = description();
+  passes_.clear();
+  times_ = {};
+  ATTN_RETURN_IF_ERROR(gate_.enter());
+  auto start = Clock::now();
+  ATTN_RETURN_IF_ERROR(apply_prompts());
+  if (!has_prompt_) {
+    ATTN_RETURN_IF_ERROR(push_prompt(d.default_prompt));
+    ATTN_RETURN_IF_ERROR(apply_prompts());
+  }
+  if (times_.switched)
+    times_.recache = seconds_since(start);
+
+  start = Clock::now();
+  if (next_position_ >= INT32_MAX / block_tokens_ - 1)
+    return Status::usage("the stream has reached the last position that kernels can name; start a "
+                         "new one");
+  const std::optional<Kept> evicted = admit(next_position_);
+  const size_t rank = kept_.size() - 1;
+  Status status = denoise(rank);
+  if (!status.ok()) {
+    take_back(evicted);
+    return status;
+  }
   times_.denoise = seconds_since(start);
   start = Clock::now();
   std::copy(x0_.begin(), x0_.end(), clean(kept_[rank].slot));
-  ATTN_RETURN_IF_ERROR(pass(x0_.data(), d.clean_timestep, rank, false));
+  status = pass(x0_.data(), d.clean_timestep, rank, false);
+  if (!status.ok()) {
+    take_back({});
+    return status;
+  }
   times_.clean = seconds_since(start);
+  ++next_position_;
   ++block_;
+  gate_.block_done();
   return std::span<const float>(x0_);
 }
 

@@ -2,13 +2,13 @@
 // frames come out, one after another for as long as one likes, in fixed memory.
 #pragma once
 
-#include "runtime/bundle/bundle_reader.h"
-#include "runtime/device/device.h"
+#include "runtime/device/shared_device.h"
 #include "runtime/graph/session.h"
 #include "runtime/stream/attention_dispatch.h"
-#include "runtime/stream/description.h"
-#include "runtime/stream/tokenizer.h"
+#include "runtime/stream/gate.h"
+#include "runtime/stream/model.h"
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,14 +17,11 @@
 namespace attn::stream {
 
 // What a prompt change does to the cache: re-run the retained frames under the
-// new prompt, keep the old keys and values, or forget all frames.
-enum class Recache : uint8_t { full, stale, flush };
+// new prompt as the model declares it, the same but for the sinks, keep the old keys
+// and values, or forget all frames.
+enum class Recache : uint8_t { full, window, stale, flush };
 
-struct StreamerOptions {
-  std::string model_path, bundle_path; // bundle "": none
-  std::string description_path;        // "": stream.toml beside the model
-  std::string device = "cpu";
-  uint32_t threads = 0; // 0: as many as the machine has
+struct StreamOptions {
   uint64_t seed = 0;
   Recache recache = Recache::full;
   bool use_sink = true;
@@ -32,6 +29,12 @@ struct StreamerOptions {
   bool allow_reference = false; // attention without a compiled kernel
   CacheType cache_type = CacheType::automatic;
   std::string variant; // of attention kernels; "": the best that fits
+};
+
+// A stream with a model and a device of its own.
+struct StreamerOptions : StreamOptions, ModelPaths {
+  std::string device = "cpu";
+  uint32_t threads = 0; // 0: as many as the machine has
 };
 
 // Times in seconds, of the last block or recache.
@@ -49,23 +52,41 @@ struct PassRecord {
   std::vector<int64_t> prompt, q_positions, k_positions;
 };
 
+// One thread at a time uses a stream, except where a function says otherwise. Streams
+// on one device take turns, pass by pass.
 class Streamer {
 public:
+  static Result<std::unique_ptr<Streamer>> create(std::shared_ptr<const Model> model,
+                                                  std::shared_ptr<SharedDevice> device,
+                                                  const StreamOptions &options);
   static Result<std::unique_ptr<Streamer>> create(const StreamerOptions &options);
   ~Streamer();
 
-  const Description &description() const { return description_; }
-  const Device &device() const { return *device_; }
+  const Model &model() const { return *model_; }
+  const Description &description() const { return model_->description(); }
+  const Device &device() const { return *device_->device; }
   graph::Session &session() { return *session_; }
+  const graph::Session &session() const { return *session_; }
   const DispatchStats &attention() const { return dispatch_->stats(); }
   int64_t block_elements() const { return block_elements_; }
 
-  // Checks the words and keeps them for the next block; what the recache mode
-  // says is done when that block begins.
-  Status set_prompt(const std::string &text);
+  // Checks the words and keeps them for the block of that number, or the next one if
+  // it is past; the cache is dealt with when that block begins. If several are due,
+  // the last one pushed is taken. Any thread.
+  Status push_prompt(const std::string &text, std::optional<Recache> recache = {},
+                     uint64_t block = 0);
   // Generates the next block: frames_per_block frames of sample_shape, valid
-  // until the next call.
+  // until the next call. A block that failed or was cancelled was not begun: the
+  // next call makes the same one.
   Result<std::span<const float>> next_block();
+  Gate &gate() { return gate_; }                         // pause, step, cancel; any thread
+  void set_seed(uint64_t seed) { options_.seed = seed; } // from the next block on
+
+  // The whole state between two blocks, and back: what follows has the same bits.
+  // A snapshot fits the model, kernels and cache type that made it; one that does
+  // not fit, or is damaged, changes nothing.
+  std::vector<std::byte> snapshot();
+  Status restore(std::span<const std::byte> bytes);
   // Blocks generated so far.
   uint64_t blocks() const { return block_; }
   const BlockTimes &times() const { return times_; }
@@ -88,23 +109,32 @@ private:
     int64_t position = 0; // in blocks since the cache was last emptied
   };
 
+  struct PromptChange {
+    uint64_t block = 0;
+    Recache recache = Recache::full;
+    std::vector<int64_t> ids;
+  };
+  static constexpr size_t kMostPrompts = 4096; // to come
+  struct State;                                // of a snapshot
+
   Streamer() = default;
-  Status open(const StreamerOptions &options);
+  bool fits(const State &state) const;
+  Status open();
   Status bind_tensors();
   void empty_cache();
-  void admit(int64_t position);
+  std::optional<Kept> admit(int64_t position); // returns what had to go
+  void take_back(const std::optional<Kept> &evicted);
+  Status denoise(size_t rank);
   // One pass over the block of the given rank among the kept ones.
   Status pass(const float *sample, float timestep, size_t rank, bool predict);
-  Status apply_prompt();
-  Status replay();
+  Status apply_prompts();
+  Status replay(bool refresh_sinks);
   float *clean(int64_t slot) { return clean_.data() + slot * block_elements_; }
 
-  StreamerOptions options_;
-  Description description_;
-  std::optional<Tokenizer> tokenizer_;
-  std::optional<Bundle> bundle_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<ThreadPool> own_pool_; // where the device has no threads
+  StreamOptions options_;
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<SharedDevice> device_;
+  Gate gate_;
   std::unique_ptr<AttentionDispatch> dispatch_;
   std::unique_ptr<graph::Session> session_;
   CacheView view_;
@@ -121,8 +151,10 @@ private:
   std::vector<float> clean_;          // clean samples of kept blocks, by slot
   std::vector<float> moved_;          // the same while a replay moves them
   std::vector<float> x_, x0_, noise_; // the block being denoised
-  std::vector<int64_t> ids_, wanted_ids_;
-  bool has_prompt_ = false, prompt_due_ = false;
+  std::vector<int64_t> ids_;
+  bool has_prompt_ = false;
+  std::mutex prompts_mutex_;
+  std::vector<PromptChange> prompts_; // by block, those of one block as pushed
   uint64_t block_ = 0;
   BlockTimes times_;
   bool recording_ = false;

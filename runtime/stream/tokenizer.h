@@ -16,6 +16,7 @@ public:
                                      const std::string &place);
   // Exactly `words` ids, or which word is unknown and what is known.
   Result<std::vector<int64_t>> encode(const std::string &prompt) const;
+  int64_t size() const { return static_cast<int64_t>(list_.size()); }
 
 private:
   std::unordered_map<std::string, int64_t> ids_;

@@ -36,7 +36,7 @@ TEST_F(DeviceCache, GivesTheSameBitsAndMovesOnlyWhatChanged) {
   for (uint64_t i = 0; i < 12; ++i) {
     if (i == 9)
       for (Streamer *s : {here.get(), there.get()})
-        ASSERT_TRUE(s->set_prompt("south").ok());
+        ASSERT_TRUE(s->push_prompt("south").ok());
     const DeviceStats before = there->device().stats();
     auto a = here->next_block(), b = there->next_block();
     ASSERT_TRUE(a.ok() && b.ok());

@@ -86,8 +86,8 @@ TEST_F(Stream, CompiledKernelsGiveTheReferencesFrames) {
   ASSERT_TRUE(bound);
   for (int i = 0; i < 9; ++i) {
     if (i == 5) {
-      ASSERT_TRUE(reference->set_prompt("east").ok());
-      ASSERT_TRUE(bound->set_prompt("east").ok());
+      ASSERT_TRUE(reference->push_prompt("east").ok());
+      ASSERT_TRUE(bound->push_prompt("east").ok());
     }
     std::vector<float> a = block(*reference), b = block(*bound);
     for (size_t k = 0; k < a.size(); ++k)
@@ -106,7 +106,7 @@ TEST_F(Stream, AnInt8CacheGivesNearlyTheSameFramesInAThirdOfTheMemory) {
   for (int i = 0; i < 12; ++i) {
     if (i == 7)
       for (Streamer *s : {wide.get(), narrow.get()})
-        ASSERT_TRUE(s->set_prompt("south").ok());
+        ASSERT_TRUE(s->push_prompt("south").ok());
     std::vector<float> a = block(*wide), b = block(*narrow);
     for (size_t k = 0; k < a.size(); ++k)
       ASSERT_NEAR(a[k], b[k], 0.02) << "block " << i;
@@ -122,7 +122,7 @@ TEST_F(Stream, AnInt8CacheReplaysToTheSameBitsAtAnyThreadCount) {
     options.threads = threads;
     auto s = open();
     auto all = blocks(*s, 7);
-    EXPECT_TRUE(s->set_prompt("west").ok());
+    EXPECT_TRUE(s->push_prompt("west").ok());
     auto more = blocks(*s, 5);
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -168,7 +168,7 @@ TEST_F(Stream, PromptsChangeTheFramesAndTheirReplayIsExact) {
   auto run = [&] {
     auto s = open();
     auto all = blocks(*s, 4);
-    EXPECT_TRUE(s->set_prompt("west").ok());
+    EXPECT_TRUE(s->push_prompt("west").ok());
     auto more = blocks(*s, 4);
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -187,7 +187,7 @@ TEST_F(Stream, RecacheReplaysTheKeptCleanBlocksInOrder) {
     auto s = open(model);
     auto made = blocks(*s, 7); // kept: 0 | 4, 5, 6
     s->record_passes(true);
-    ASSERT_TRUE(s->set_prompt("south").ok());
+    ASSERT_TRUE(s->push_prompt("south").ok());
     block(*s);
     std::vector<size_t> order = keep ? std::vector<size_t>{5, 6} : std::vector<size_t>{0, 5, 6};
     ASSERT_EQ(s->passes().size(), order.size() + 3);
@@ -212,7 +212,7 @@ TEST_F(Stream, StaleKeepsAndFlushForgets) {
     auto s = open();
     blocks(*s, 6);
     s->record_passes(true);
-    ASSERT_TRUE(s->set_prompt("south").ok());
+    ASSERT_TRUE(s->push_prompt("south").ok());
     block(*s);
     ASSERT_EQ(s->passes().size(), 3u);
     EXPECT_EQ(s->passes()[0].write_index, mode == Recache::flush ? 0 : 12);
@@ -224,7 +224,7 @@ TEST_F(Stream, TheSamePromptAgainDoesNothing) {
   auto a = open();
   auto b = open();
   blocks(*a, 5), blocks(*b, 5);
-  ASSERT_TRUE(b->set_prompt("north").ok()); // the default
+  ASSERT_TRUE(b->push_prompt("north").ok()); // the default
   EXPECT_EQ(block(*a), block(*b));
 }
 

@@ -91,10 +91,13 @@ Status run(const Options &options) {
   ATTN_ASSIGN_OR_RETURN(auto streamer, stream::Streamer::create(options.stream));
   const stream::Description &d = streamer->description();
   std::string first = options.prompt.empty() ? d.default_prompt : options.prompt;
-  // Every prompt is checked before the first frame, not when its turn comes.
+  // Every prompt is checked here, not when its turn comes: at the first block that
+  // begins at its frame or later.
+  ATTN_RETURN_IF_ERROR(streamer->push_prompt(first));
+  const uint64_t per_block = static_cast<uint64_t>(d.frames_per_block);
   for (const Switch &s : switches)
-    ATTN_RETURN_IF_ERROR(streamer->set_prompt(s.prompt));
-  ATTN_RETURN_IF_ERROR(streamer->set_prompt(first));
+    ATTN_RETURN_IF_ERROR(
+        streamer->push_prompt(s.prompt, {}, s.frame / per_block + (s.frame % per_block != 0)));
   streamer->session().profile(options.profile);
 
   stream::FrameFormat format;
@@ -113,12 +116,9 @@ Status run(const Options &options) {
 
   tool::Progress progress(options.frames, options.quiet);
   stream::Picture picture;
-  size_t next_switch = 0;
   uint64_t written = 0;
   Status status;
   while (status.ok() && !interrupted && (options.frames == 0 || written < options.frames)) {
-    for (; next_switch < switches.size() && switches[next_switch].frame <= written; ++next_switch)
-      ATTN_RETURN_IF_ERROR(streamer->set_prompt(switches[next_switch].prompt));
     auto block = streamer->next_block();
     if (!block.ok()) {
       status = block.status();
@@ -194,8 +194,9 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(1, 64));
   app.add_option("--stats", options.stats, "write the figures as JSON");
   app.add_option("--recache", options.recache,
-                 "on a new prompt: full (re-run kept frames), stale (keep), flush (forget)")
-      ->check(CLI::IsMember({"full", "stale", "flush"}))
+                 "on a new prompt: full (re-run kept frames as the model says), window (all but "
+                 "the sinks), stale (keep), flush (forget)")
+      ->check(CLI::IsMember({"full", "window", "stale", "flush"}))
       ->capture_default_str();
   app.add_flag("--no-sink", options.no_sink, "keep no first frames beyond the window");
   app.add_option("--precision", options.precision,
@@ -225,9 +226,10 @@ int main(int argc, char **argv) {
                               : options.kv == "f32" ? stream::CacheType::f32
                                                     : stream::CacheType::automatic;
   options.stream.use_sink = !options.no_sink;
-  options.stream.recache = options.recache == "stale"   ? stream::Recache::stale
-                           : options.recache == "flush" ? stream::Recache::flush
-                                                        : stream::Recache::full;
+  options.stream.recache = options.recache == "stale"    ? stream::Recache::stale
+                           : options.recache == "flush"  ? stream::Recache::flush
+                           : options.recache == "window" ? stream::Recache::window
+                                                         : stream::Recache::full;
   Status status = run(options);
   if (!status.ok())
     std::fprintf(stderr, "attn-stream: error: %s\n", status.to_string().c_str());

@@ -1,5 +1,5 @@
 /* The C interface of the attn runtime: open a device, open a bundle, load a
- * kernel, run attention.
+ * kernel, run attention; open a model and stream frames from it.
  *
  * Conventions
  *   Failure   Functions that can fail return attn_status_t *: NULL is success,
@@ -13,8 +13,9 @@
  *             the order of release does not matter. Strings belong to the
  *             handle that returned them.
  *   Threads   Any function may be called from any thread. Calls on one device,
- *             and on its buffers and kernels, take turns; a handle must not be
- *             released while another call uses it. Bundles are read-only.
+ *             and on its buffers, kernels and streams, take turns in the order
+ *             in which they ask; a handle must not be released while another
+ *             call uses it. Bundles and models are read-only.
  *   Structs   Set struct_size to sizeof the struct (ATTN_INIT does) and leave
  *             what you do not use zero: later versions append fields.
  */
@@ -48,7 +49,8 @@ typedef enum attn_code {
   ATTN_INVALID_INPUT = 1, /* a file, tensor or value that cannot be accepted */
   ATTN_USAGE = 2,         /* a rule of this interface was broken */
   ATTN_ENVIRONMENT = 3,   /* device, driver, memory, file system */
-  ATTN_INTERNAL = 4       /* a bug in the library */
+  ATTN_INTERNAL = 4,      /* a bug in the library */
+  ATTN_CANCELLED = 5      /* stopped by attn_stream_cancel */
 } attn_code_t;
 
 /* All three take NULL: ATTN_OK and empty strings. */
@@ -196,6 +198,148 @@ typedef struct attn_attention_args {
  * still run when the call returns; with a host tensor it is done. */
 ATTN_API attn_status_t *attn_attention_run(attn_kernel_t *kernel,
                                            const attn_attention_args_t *args);
+
+/* ---- models and streams -------------------------------------------------- */
+
+typedef struct attn_model attn_model_t;
+typedef struct attn_stream attn_stream_t;
+
+/* `model_path` is an ONNX file with a stream.toml beside it (or at
+ * `description_path`, if that is not NULL); `kernels` its compiled attention kernels,
+ * or NULL to run without any. Weights are mapped, not read. Released by
+ * attn_model_close. */
+ATTN_API attn_status_t *attn_model_open(const char *model_path, const attn_bundle_t *kernels,
+                                        const char *description_path, attn_model_t **out_model);
+ATTN_API void attn_model_close(attn_model_t *model);
+
+typedef struct attn_model_info {
+  size_t struct_size;
+  const char *name, *default_prompt;   /* the model's */
+  uint32_t frames_per_block;           /* what one call makes */
+  uint32_t channels, height, width;    /* of a frame */
+  float range_low, range_high;         /* of its values: black and white */
+  double fps;                          /* at which it is to be shown */
+  uint32_t sink_frames, window_frames; /* of its cache */
+} attn_model_info_t;
+/* Fills *out_info, whose struct_size is set. */
+ATTN_API attn_status_t *attn_model_get_info(const attn_model_t *model, attn_model_info_t *out_info);
+
+/* What a new prompt does to the cache. */
+typedef enum attn_recache {
+  ATTN_RECACHE_FULL = 0,   /* re-run the kept frames, and the sinks if the model says so */
+  ATTN_RECACHE_WINDOW = 1, /* re-run the kept frames but the sinks */
+  ATTN_KEEP = 2,           /* keep keys and values of the old prompt */
+  ATTN_FLUSH = 3           /* forget all frames */
+} attn_recache_t;
+
+typedef enum attn_cache_type {
+  ATTN_CACHE_AUTO = 0, /* f32, or int8 if the bundle's kernels take that alone */
+  ATTN_CACHE_F32 = 1,
+  ATTN_CACHE_INT8 = 2
+} attn_cache_type_t;
+
+typedef struct attn_stream_options {
+  size_t struct_size;
+  uint64_t seed;
+  attn_cache_type_t cache;
+  uint32_t no_sink;             /* 1: keep no first frames beyond the window */
+  uint32_t bf16_weights;        /* 1: matrix products in bf16; needs AMX */
+  uint32_t reference_attention; /* 1: run without compiled kernels, slowly */
+} attn_stream_options_t;
+
+/* A stream of its own: cache, prompt, seed. Any number of them share a model and a
+ * device, on which they take turns, pass by pass; none sees another's failures.
+ * `options` may be NULL. Released by attn_stream_close, which cancels what is being
+ * made and waits for it. */
+ATTN_API attn_status_t *attn_stream_create(attn_model_t *model, attn_device_t *device,
+                                           const attn_stream_options_t *options,
+                                           attn_stream_t **out_stream);
+ATTN_API void attn_stream_close(attn_stream_t *stream);
+
+/* A new prompt from block `at_block` on, or from the next block if that one is past
+ * (0: now). Words that the model does not know are refused at once. May be called
+ * while a block is being made, as may pause, resume, step and cancel. Of several
+ * changes that are due together the last one pushed is taken. */
+ATTN_API attn_status_t *attn_stream_push_prompt(attn_stream_t *stream, const char *prompt,
+                                                attn_recache_t recache, uint64_t at_block);
+
+/* The frames of a block: f32 (frame, channel, height, width), contiguous. `data`
+ * belongs to the stream and is valid until its next block is begun. */
+typedef struct attn_frames {
+  size_t struct_size;
+  const float *data;
+  uint32_t frames, channels, height, width;
+  uint64_t block;                          /* its number, from 0 */
+  double denoise_ms, clean_ms, recache_ms; /* where its time went */
+} attn_frames_t;
+
+/* Makes the next block. A call that fails has begun nothing: the next one makes the
+ * same block. ATTN_USAGE while the stream is making one asynchronously. */
+ATTN_API attn_status_t *attn_stream_next(attn_stream_t *stream, attn_frames_t *out_frames);
+
+/* Called on the stream's own thread after every block; `status` (NULL: success) and
+ * `frames` (NULL if it failed) are valid during the call. It may push prompts, pause
+ * and cancel; it must not make blocks or release the stream. */
+typedef void (*attn_frames_fn)(void *user, const attn_status_t *status,
+                               const attn_frames_t *frames);
+
+/* Begins to make `blocks` blocks (0: until cancelled) and returns at once. */
+ATTN_API attn_status_t *attn_stream_next_async(attn_stream_t *stream, uint64_t blocks,
+                                               attn_frames_fn done, void *user);
+/* Waits until they are made, or have failed: what ended them. */
+ATTN_API attn_status_t *attn_stream_wait(attn_stream_t *stream);
+
+/* Between two passes: hold, go on, make one more block and hold again; end the block
+ * in the making, or the next one, with ATTN_CANCELLED. */
+ATTN_API attn_status_t *attn_stream_pause(attn_stream_t *stream);
+ATTN_API attn_status_t *attn_stream_resume(attn_stream_t *stream);
+ATTN_API attn_status_t *attn_stream_step(attn_stream_t *stream);
+ATTN_API attn_status_t *attn_stream_cancel(attn_stream_t *stream);
+
+/* The calls below are for between two blocks: ATTN_USAGE while one is being made. */
+
+/* The noise of the blocks from the next one on. */
+ATTN_API attn_status_t *attn_stream_set_seed(attn_stream_t *stream, uint64_t seed);
+
+/* The stream's whole state; what is made after restoring it, in this stream or in
+ * another of the same model, kernels and options, has the same bits. `out_blob` is
+ * released by attn_blob_free. A snapshot that does not fit changes nothing. */
+typedef struct attn_blob attn_blob_t;
+ATTN_API attn_status_t *attn_stream_snapshot(attn_stream_t *stream, attn_blob_t **out_blob);
+ATTN_API const void *attn_blob_data(const attn_blob_t *blob);
+ATTN_API size_t attn_blob_size(const attn_blob_t *blob);
+ATTN_API void attn_blob_free(attn_blob_t *blob);
+ATTN_API attn_status_t *attn_stream_restore(attn_stream_t *stream, const void *data, size_t bytes);
+
+typedef struct attn_stream_stats {
+  size_t struct_size;
+  uint64_t blocks, frames, prompt_switches;
+  double loop_fps; /* frames over time in denoising, clean passes and recaches */
+  double frame_ms_p50, frame_ms_p95, frame_ms_p99;
+  double first_frame_ms, switch_stall_ms; /* the longest recache */
+  uint64_t cache_bytes, state_bytes, arena_bytes, remembered_bytes, weight_bytes;
+  uint64_t device_uploaded_bytes, device_downloaded_bytes; /* the device's, of all its users */
+} attn_stream_stats_t;
+ATTN_API attn_status_t *attn_stream_get_stats(attn_stream_t *stream,
+                                              attn_stream_stats_t *out_stats);
+
+/* ---- DLPack -------------------------------------------------------------- */
+
+/* As in dlpack.h, which this header does not need. */
+struct DLManagedTensor;
+
+/* Borrows: `out_tensor` points to memory of `from`, which must outlive its use and
+ * stays the caller's to delete. Host memory alone; types and ranks of attn_tensor_t. */
+ATTN_API attn_status_t *attn_tensor_from_dlpack(const struct DLManagedTensor *from,
+                                                attn_tensor_t *out_tensor);
+/* A copy of the last block's frames; the caller calls its deleter. */
+ATTN_API attn_status_t *attn_stream_frames_to_dlpack(attn_stream_t *stream,
+                                                     struct DLManagedTensor **out_tensor);
+/* The memory of a cpu buffer, contiguous from its begin, without a copy. The caller
+ * calls its deleter; until then the memory stays, whoever is released first. */
+ATTN_API attn_status_t *attn_buffer_to_dlpack(attn_buffer_t *buffer, attn_type_t type,
+                                              uint32_t rank, const int64_t *shape,
+                                              struct DLManagedTensor **out_tensor);
 
 /* attn_tensor_t t = ATTN_INIT(attn_tensor_t);  all zero but struct_size */
 /* clang-format off */

@@ -86,6 +86,59 @@ struct Kernel : Handle<attn_kernel_t, attn_kernel_free> {
   Status run(const attn_attention_args_t &args) { return Status(attn_attention_run(get(), &args)); }
 };
 
+struct Model : Handle<attn_model_t, attn_model_close> {
+  Status open(const char *model_path, const Bundle &kernels = {},
+              const char *description_path = nullptr) {
+    return Status(attn_model_open(model_path, kernels.get(), description_path, out()));
+  }
+  Status info(attn_model_info_t &info) const {
+    info = ATTN_INIT(attn_model_info_t);
+    return Status(attn_model_get_info(get(), &info));
+  }
+};
+
+// Bytes of a snapshot.
+struct Blob : Handle<attn_blob_t, attn_blob_free> {
+  const void *data() const { return attn_blob_data(get()); }
+  size_t size() const { return attn_blob_size(get()); }
+};
+
+struct Stream : Handle<attn_stream_t, attn_stream_close> {
+  Status create(Model &model, Device &device, const attn_stream_options_t *options = nullptr) {
+    return Status(attn_stream_create(model.get(), device.get(), options, out()));
+  }
+  Status push_prompt(const char *prompt, attn_recache_t recache = ATTN_RECACHE_FULL,
+                     uint64_t at_block = 0) {
+    return Status(attn_stream_push_prompt(get(), prompt, recache, at_block));
+  }
+  Status next(attn_frames_t &frames) {
+    frames = ATTN_INIT(attn_frames_t);
+    return Status(attn_stream_next(get(), &frames));
+  }
+  // `done` is called as done(const attn_status_t *, const attn_frames_t *) on the
+  // stream's thread; it must live until wait() returns or the stream is released.
+  template <typename Done> Status next_async(uint64_t blocks, Done &done) {
+    auto call = [](void *user, const attn_status_t *status, const attn_frames_t *frames) {
+      (*static_cast<Done *>(user))(status, frames);
+    };
+    return Status(attn_stream_next_async(get(), blocks, call, &done));
+  }
+  Status wait() { return Status(attn_stream_wait(get())); }
+  Status pause() { return Status(attn_stream_pause(get())); }
+  Status resume() { return Status(attn_stream_resume(get())); }
+  Status step() { return Status(attn_stream_step(get())); }
+  Status cancel() { return Status(attn_stream_cancel(get())); }
+  Status set_seed(uint64_t seed) { return Status(attn_stream_set_seed(get(), seed)); }
+  Status snapshot(Blob &blob) { return Status(attn_stream_snapshot(get(), blob.out())); }
+  Status restore(const void *data, size_t bytes) {
+    return Status(attn_stream_restore(get(), data, bytes));
+  }
+  Status stats(attn_stream_stats_t &stats) {
+    stats = ATTN_INIT(attn_stream_stats_t);
+    return Status(attn_stream_get_stats(get(), &stats));
+  }
+};
+
 // A contiguous (batch, heads, tokens, dim) array in host memory.
 inline attn_tensor_t host_tensor(attn_type_t type, void *data, int64_t batch, int64_t heads,
                                  int64_t tokens, int64_t dim) {

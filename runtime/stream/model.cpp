@@ -1,0 +1,56 @@
+// Opens a model's files, each checked by its own reader.
+#include "runtime/stream/model.h"
+
+#include "runtime/bundle/checksum.h"
+#include "runtime/graph/build.h"
+#include "runtime/onnx/load_model.h"
+
+namespace attn::stream {
+
+Result<std::shared_ptr<const Model>> Model::open(const ModelPaths &paths) {
+  std::shared_ptr<const Bundle> bundle;
+  if (!paths.bundle_path.empty()) {
+    ATTN_ASSIGN_OR_RETURN(Bundle opened, Bundle::open(paths.bundle_path));
+    bundle = std::make_shared<const Bundle>(std::move(opened));
+  }
+  return open(paths.model_path, std::move(bundle), paths.description_path);
+}
+
+Result<std::shared_ptr<const Model>> Model::open(const std::string &path,
+                                                 std::shared_ptr<const Bundle> bundle,
+                                                 const std::string &description_path) {
+  auto made = std::make_shared<Model>();
+  made->path_ = path;
+  made->bundle_ = std::move(bundle);
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  ATTN_ASSIGN_OR_RETURN(
+      made->description_,
+      read_description(description_path.empty() ? folder + "stream.toml" : description_path));
+  const Description &d = made->description_;
+  ATTN_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::open(d.vocabulary_path, d.prompt_words));
+  made->tokenizer_ = std::move(tokenizer);
+  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(path));
+  auto built = graph::build_graph(model);
+  if (!built.ok())
+    return built.status().at(path);
+  made->graph_ = std::move(*built);
+  return std::shared_ptr<const Model>(std::move(made));
+}
+
+uint64_t Model::fingerprint() const {
+  // The graph and a sample of every weight: reading gigabytes would take longer
+  // than restoring.
+  constexpr size_t kMost = 4096;
+  std::string text = concat(bundle_ ? bundle_->hash() : 0, "\n");
+  for (const graph::Node &node : graph_.nodes)
+    text += concat(node.op, " ", node.name, "\n");
+  for (const graph::Value &value : graph_.values) {
+    text += concat(value.name, " ", value.type.text(), "\n");
+    if (value.is_constant())
+      text.append(static_cast<const char *>(value.data), std::min(value.type.bytes(), kMost));
+  }
+  return checksum64(std::as_bytes(std::span<const char>(text)));
+}
+
+} // namespace attn::stream
