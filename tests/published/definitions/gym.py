@@ -313,21 +313,27 @@ def graphormer_edge(shape, params, tables):
     return attend(shape, score=lambda s: s + total / np.maximum(length, 1))
 
 
+def _log(x):
+    """The logarithm; that of 0, which N = 0 can bring, is -inf."""
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
 def activation_sigmoid(shape, params, tables):
     """mods/activation.py: log(f(s) + N), here with the sigmoid."""
-    return attend(shape, score=lambda s: np.log(1 / (1 + np.exp(-s)) + params["N"]))
+    return attend(shape, score=lambda s: _log(1 / (1 + np.exp(-s)) + params["N"]))
 
 
 def activation_relu(shape, params, tables):
     """mods/activation.py with max(s, 0)."""
-    return attend(shape, score=lambda s: np.log(np.maximum(s, 0) + params["N"]))
+    return attend(shape, score=lambda s: _log(np.maximum(s, 0) + params["N"]))
 
 
 def activation_gelu(shape, params, tables):
     """mods/activation.py with the exact GELU."""
     from math import erf
     gelu = np.vectorize(lambda x: 0.5 * x * (1 + erf(x / 2 ** 0.5)), otypes=[np.float64])
-    return attend(shape, score=lambda s: np.log(gelu(s) + params["N"]))
+    return attend(shape, score=lambda s: _log(gelu(s) + params["N"]))
 
 
 def mla_rope(shape, params, tables):
