@@ -1,11 +1,10 @@
-// libFuzzer target for the bundle and .npy readers: bytes enter, nothing may
-// crash. Built with -DATTN_SANITIZE=ON under clang; run as
-//   fuzz_readers -max_total_time=60 CORPUS
-// The checksum is put right first, or the fuzzer would never pass it.
+// Fuzz target for the bundle and .npy readers. The checksum is put right first, or the fuzzer would never pass it.
 #include "runtime/base/npy.h"
 #include "runtime/bundle/bundle_format.h"
 #include "runtime/bundle/bundle_reader.h"
 #include "runtime/bundle/checksum.h"
+#include "tests/fuzz_target.h"
+#include "tests/runtime/bundle_samples.h"
 
 #include <cstring>
 
@@ -30,4 +29,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!check_kernel_info(kernel).ok())
       __builtin_trap();
   return 0;
+}
+
+std::vector<std::string> fuzz_seeds() {
+  std::vector<std::string> seeds;
+  if (Result<std::vector<std::byte>> bundle = sample_writer().finish(); bundle.ok())
+    seeds.emplace_back(reinterpret_cast<const char *>(bundle->data()), bundle->size());
+  std::string npy("\x93NUMPY\x01\x00\x40\x00", 10);
+  npy += "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }     \n";
+  seeds.push_back(npy + std::string(24, '\0'));
+  return seeds;
 }
