@@ -288,6 +288,8 @@ Value ExprImporter::emit(const Expr &expr) {
         expr.type == spec::Type::Float ? Type(builder.getF32Type()) : Type(builder.getI32Type());
     return attn::TableLoadOp::create(builder, loc, type, table.name, indices);
   }
+  if (expr.op == Op::Coordinate && !expr.operands.empty())
+    return import(expr.operands[0]); // tiled or in Z-order
   if (expr.operands.empty())
     return leaf(expr);
   if (expr.operands.size() == 1)

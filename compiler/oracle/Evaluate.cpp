@@ -120,6 +120,8 @@ int32_t Evaluator::integer(const Expr &e, const Point &p) const {
   case Op::Position:
     return e.side() == Side::Query ? p.queryPosition : p.keyPosition;
   case Op::Coordinate: {
+    if (!x.empty())
+      return integer(*x[0], p);
     const spec::CoordinateRef &ref = e.coordinate();
     int32_t position = ref.side == Side::Query ? p.queryPosition : p.keyPosition;
     int32_t base = extent(ref.decode.base, p), modulus = extent(ref.decode.modulus, p);

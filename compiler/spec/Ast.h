@@ -140,9 +140,17 @@ struct Axis {
   ExprPtr extent;
   SourceRange range;
 };
+// order (x, t, y) | order tiled (y: 4, x: 4) | order morton (y, x)
+struct TokenOrder {
+  Name kind;                  // "permuted", "tiled", "morton"
+  std::vector<Name> axes;     // permuted: slowest first; morton: interleaved
+  std::vector<Binding> tiles; // tiled
+  SourceRange range;
+};
 struct Space {
   Name name;
   std::vector<Axis> axes;
+  std::optional<TokenOrder> order;
 };
 struct Derived {
   Name name;

@@ -127,6 +127,8 @@ AttentionSpec Checker::check(const ast::Attention &attention) {
       visibleLets = i;
       resolveAt(Place::Let, *attention.lets[i].value);
     }
+  nameCoordinates(Side::Query, spec.query);
+  nameCoordinates(Side::Key, spec.keys);
   return std::move(spec);
 }
 

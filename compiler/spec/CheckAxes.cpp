@@ -71,10 +71,10 @@ std::optional<Extent> Checker::spaceLength(uint32_t space) {
   return length;
 }
 
-AxisSide Checker::gridAxis(Side side, const TokenGroup &group, uint32_t axis) {
+// A space's coordinate from a position.
+ExprPtr Checker::gridCoordinate(Side side, const TokenGroup &group, uint32_t axis) {
   const SpaceInfo space = spec.spaces[group.space];
   SourceRange range = space.axes[axis].range;
-  AxisSide result;
   if (space.axes[0].kind == AxisKind::Packed) {
     ExprPtr position = leaf(Op::Position, Type::Int, range, side);
     uint32_t table = 0;
@@ -82,21 +82,49 @@ AxisSide Checker::gridAxis(Side side, const TokenGroup &group, uint32_t axis) {
     while (table < spec.tables.size() && spec.tables[table].name != wanted)
       ++table;
     if (table == spec.tables.size())
-      return result; // the space itself was reported
+      return nullptr; // the space itself was reported
     ExprPtr entry = gather(table, Type::Int, {position}, range);
-    result.value = axis == 0 ? entry : binary(Op::Subtract, position, entry, range, "an axis");
-    return result;
+    return axis == 0 ? entry : binary(Op::Subtract, position, entry, range, "an axis");
   }
   CoordinateRef ref{side, group.space, axis, {}};
-  ref.decode.base = group.base;
-  for (size_t i = axis + 1; i < space.axes.size(); ++i)
-    ref.decode.divisor = multiply(ref.decode.divisor, space.axes[i].extent);
-  if (axis != 0)
-    ref.decode.modulus = space.axes[axis].extent;
-  result.decode = ref.decode;
-  result.value = leaf(Op::Coordinate, Type::Int, range, ref);
-  result.extent = extentOf(*result.value);
+  switch (space.order.kind) {
+  case OrderKind::RowMajor:
+  case OrderKind::Permuted:
+    ref.decode = gridDecode(group, outermostFirst(space), axis, 1);
+    return leaf(Op::Coordinate, Type::Int, range, ref);
+  case OrderKind::Tiled:
+    return tiledCoordinate(ref, group, range);
+  case OrderKind::Morton:
+    return mortonCoordinate(ref, group, range);
+  }
+  return nullptr;
+}
+
+AxisSide Checker::gridAxis(Side side, const TokenGroup &group, uint32_t axis) {
+  AxisSide result;
+  result.value = gridCoordinate(side, group, axis);
+  if (result.value) {
+    result.decode = decodeOf(*result.value);
+    result.extent = extentOf(*result.value);
+  }
   return result;
+}
+
+void Checker::nameCoordinates(Side side, TokensInfo &tokens) {
+  expansions = 0; // all of this was expanded within the bound before
+  for (TokenGroup &group : tokens.groups) {
+    for (uint32_t axis = 0; axis < spec.spaces[group.space].axes.size(); ++axis)
+      group.coordinates.push_back(
+          {spec.spaces[group.space].axes[axis].name, gridCoordinate(side, group, axis)});
+    for (const auto &[name, derived] : derivedAxes) {
+      if (derivedSpace[name] != group.space)
+        continue;
+      Derivation context{group.space, side, group};
+      derivation = &context;
+      group.coordinates.push_back({name, resolveAt(Place::Axis, *derived->value)});
+      derivation = nullptr;
+    }
+  }
 }
 
 AxisSide Checker::derivedAxis(Side side, const TokenGroup &group, const ast::Derived &derived) {
@@ -154,19 +182,23 @@ ExprPtr Checker::derivationLeaf(const std::vector<ast::Name> &path, SourceRange 
     report(DiagnosticId::axis_c1, range, {"`" + last + "`"});
     return nullptr;
   }
-  return gridAxis(derivation->side, derivation->group, static_cast<uint32_t>(axisFound)).value;
+  return gridCoordinate(derivation->side, derivation->group, static_cast<uint32_t>(axisFound));
 }
 
 // One plain decode, if the expression is one: a coordinate, or // and % of it.
 std::optional<Decode> Checker::decodeOf(const Expr &expr) {
+  if (expr.op == Op::Coordinate && !expr.operands.empty())
+    return std::nullopt;
   if (expr.op == Op::Coordinate)
     return expr.coordinate().decode;
   if (expr.op == Op::Position)
     return Decode{};
   if (expr.op != Op::FloorDiv && expr.op != Op::Mod)
     return std::nullopt;
-  std::optional<Decode> inner = decodeOf(*expr.operands[0]);
   std::optional<int64_t> by = constantInt(expr.operands[1]);
+  std::optional<Decode> inner = by ? decodeWithin(*expr.operands[0], expr.op, *by) : std::nullopt;
+  if (!inner)
+    inner = decodeOf(*expr.operands[0]);
   if (!inner || !by || *by < 1)
     return std::nullopt;
   Extent &modulus = inner->modulus;
@@ -176,7 +208,7 @@ std::optional<Decode> Checker::decodeOf(const Expr &expr) {
     return std::nullopt;
   if (expr.op == Op::Mod) {
     modulus = {*by, nullptr};
-  } else {
+  } else if (*by != 1) {
     inner->divisor = multiply(inner->divisor, {*by, nullptr});
     if (inner->divisor.isStatic() && inner->divisor.value > INT32_MAX)
       return std::nullopt;
@@ -184,6 +216,25 @@ std::optional<Decode> Checker::decodeOf(const Expr &expr) {
       modulus.value /= *by;
   }
   return inner;
+}
+
+// Of a tiled coordinate, whole tiles and places within a tile are plain decodes:
+// the tile's number (then `by` counts tiles) or the place (then `by` divides it).
+std::optional<Decode> Checker::decodeWithin(const Expr &expr, Op op, int64_t &by) {
+  if (expr.op != Op::Coordinate || expr.operands.empty() || by < 1)
+    return std::nullopt;
+  const CoordinateRef &ref = expr.coordinate();
+  const OrderInfo &order = spec.spaces[ref.space].order;
+  if (order.kind != OrderKind::Tiled)
+    return std::nullopt;
+  int64_t tile = order.tiles[ref.axis];
+  const Expr &sum = *expr.operands[0]; // tile number * tile + place
+  if (op == Op::Mod)
+    return tile % by == 0 ? std::optional(sum.operands[1]->coordinate().decode) : std::nullopt;
+  if (by % tile != 0)
+    return std::nullopt;
+  by /= tile;
+  return sum.operands[0]->operands[0]->coordinate().decode;
 }
 
 // How many values an axis has: 0 .. extent - 1.
@@ -332,19 +383,19 @@ std::optional<AxisRef> Checker::axisRef(const std::vector<ast::Name> &path, Sour
 
 // Whether a position of `side` belongs to one of the groups.
 ExprPtr Checker::inGroups(Side side, const std::vector<TokenGroup> &groups,
-                          const TokensInfo &tokens) {
+                          const TokensInfo &tokens, SourceRange range) {
   if (groups.size() == tokens.groups.size())
-    return boolean(true, {});
-  ExprPtr position = leaf(Op::Position, Type::Int, {}, side);
-  ExprPtr result = boolean(false, {});
+    return boolean(true, range);
+  ExprPtr position = leaf(Op::Position, Type::Int, range, side);
+  ExprPtr result = boolean(false, range);
   for (const TokenGroup &group : groups) {
-    ExprPtr inside = boolean(true, {});
+    ExprPtr inside = boolean(true, range);
     if (!group.base.isStatic() || group.base.value != 0)
-      inside = binary(Op::GreaterEqual, position, toExpr(group.base, {}), {}, "a case");
+      inside = binary(Op::GreaterEqual, position, toExpr(group.base, range), range, "a case");
     bool last = group.space == tokens.groups.back().space;
     if (group.length && !last) {
-      ExprPtr end = toExpr(add(group.base, *group.length), {});
-      inside = conjunction(inside, binary(Op::Less, position, end, {}, "a case"));
+      ExprPtr end = toExpr(add(group.base, *group.length), range);
+      inside = conjunction(inside, binary(Op::Less, position, end, range, "a case"));
     }
     result = disjunction(result, inside);
   }

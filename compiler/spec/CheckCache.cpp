@@ -199,7 +199,8 @@ void Checker::checkCache(const ast::Cache &cache) {
   std::optional<BlockAxis> block = axis->key.value ? blockAxisOf(*axis->key.value) : std::nullopt;
   std::optional<BlockAxis> queryBlock =
       axis->query.value ? blockAxisOf(*axis->query.value) : std::nullopt;
-  if (!block || !queryBlock || spec.keys.groups.size() != 1 || spec.query.groups.size() != 1) {
+  bool runs = block && firstAxisOutermost(spec.spaces[block->space]); // blocks are
+  if (!runs || !queryBlock || spec.keys.groups.size() != 1 || spec.query.groups.size() != 1) {
     report(DiagnosticId::cache_c2, cache.axis.range, {"`" + cache.axis.text + "`"});
     return;
   }

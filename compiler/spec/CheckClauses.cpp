@@ -27,6 +27,16 @@ bool groupsOf(const TokensInfo &named, const TokensInfo &all, std::vector<TokenG
   return true;
 }
 
+// The space whose coordinates an axis is made of.
+std::optional<uint32_t> spaceOf(const Expr &expr) {
+  if (expr.op == Op::Coordinate)
+    return expr.coordinate().space;
+  for (const ExprPtr &operand : expr.operands)
+    if (std::optional<uint32_t> space = spaceOf(*operand))
+      return space;
+  return std::nullopt;
+}
+
 } // namespace
 
 // clause_c2
@@ -48,7 +58,7 @@ void Checker::checkTokensClauses(const ast::Attention &attention) {
   visibleKeys = spec.keys.groups;
 }
 
-// query_c1
+// query_c1, query_c2
 void Checker::checkQueryBlock(const ast::Query &query) {
   if (!query.blockAxis)
     return;
@@ -72,6 +82,12 @@ void Checker::checkQueryBlock(const ast::Query &query) {
     if (query.maximum)
       shown += ".." + std::to_string(*most);
     report(DiagnosticId::query_c1, range, {shown});
+    return;
+  }
+  std::optional<uint32_t> space = spaceOf(*axis->query.value);
+  if (space && !firstAxisOutermost(spec.spaces[*space])) {
+    report(DiagnosticId::query_c2, axis->range,
+           {"`" + axis->name + "`", "`" + spec.spaces[*space].name + "`"});
     return;
   }
   spec.queryBlock = QueryBlock{*axis, *least, *most};
@@ -181,8 +197,9 @@ void Checker::checkMask(const ast::Mask &mask) {
     visibleQuery = spec.query.groups;
     visibleKeys = spec.keys.groups;
     ++visibleId;
-    ExprPtr where = conjunction(inGroups(Side::Query, queries, spec.query),
-                                inGroups(Side::Key, keys, spec.keys));
+    SourceRange range = join(entry.from.range, entry.to.range);
+    ExprPtr where = conjunction(inGroups(Side::Query, queries, spec.query, range),
+                                inGroups(Side::Key, keys, spec.keys, range));
     ExprPtr term = conjunction(where, value);
     result = result && term ? disjunction(result, term) : nullptr;
   }

@@ -155,6 +155,8 @@ void Checker::checkSpace(const ast::Space &space) {
     for (SpaceAxis &axis : info.axes)
       axis.extent = {1, nullptr};
   }
+  if (space.order && !poisoned.count(info.name))
+    checkOrder(*space.order, info);
   if (packed && !poisoned.count(info.name))
     for (const std::string &column : {info.axes[0].name, std::string("start")}) {
       TableInfo table;
@@ -202,7 +204,7 @@ std::optional<TokensInfo> Checker::concatenate(const std::string &name,
         report(DiagnosticId::name_c1, parts[i].range, {"`" + parts[i].text + "`"});
         return std::nullopt;
       }
-    TokenGroup group{static_cast<uint32_t>(space), base, std::nullopt};
+    TokenGroup group{static_cast<uint32_t>(space), base, std::nullopt, {}};
     if (!(last && kind == AxisKind::Ragged))
       group.length = spaceLength(group.space);
     if (group.length)

@@ -1,5 +1,6 @@
 // Expressions: names to leaves, operators to typed nodes. Which names an
 // expression may use follows from the place where it stands.
+#include "compiler/spec/Bounds.h"
 #include "compiler/spec/Checker.h"
 
 #include <algorithm>
@@ -140,6 +141,17 @@ ExprPtr Checker::resolve(const ast::Expr &expr) {
   return result;
 }
 
+// Over all values of the params and coordinates; what is large is not looked into.
+bool Checker::isAlwaysZero(const Expr &expr) const {
+  constexpr uint32_t small = 200;
+  if (expr.type == Type::Bool || expr.treeSize > small)
+    return false;
+  BoundsEnvironment environment;
+  environment.spec = &spec;
+  Bounds bounds = boundsOf(expr, environment);
+  return bounds.slope == 0 && bounds.low == 0 && bounds.high == 0;
+}
+
 ExprPtr Checker::resolveNode(const ast::Expr &expr) {
   SourceRange range = expr.range;
   if (auto *n = std::get_if<ast::IntLiteral>(&expr.node))
@@ -168,6 +180,12 @@ ExprPtr Checker::resolveNode(const ast::Expr &expr) {
   if (auto *n = std::get_if<ast::Binary>(&expr.node)) {
     ExprPtr lhs = resolve(*n->lhs), rhs = resolve(*n->rhs);
     BinaryName op = binaryName(n->op);
+    bool divides = op.op == Op::FloorDiv || op.op == Op::Div || op.op == Op::Mod;
+    if (divides && rhs && isAlwaysZero(*rhs)) {
+      report(DiagnosticId::number_c2, n->rhs->range,
+             {op.op == Op::Mod ? "remainder of a division" : "division"});
+      return nullptr;
+    }
     return binary(op.op, lhs, rhs, range, op.text);
   }
   if (auto *n = std::get_if<ast::Conditional>(&expr.node)) {
@@ -346,38 +364,6 @@ ExprPtr Checker::resolveLet(size_t index) {
   scope = scopeBefore;
   letValues[key] = value;
   return value;
-}
-
-ExprPtr Checker::resolveIndex(const ast::Index &index, SourceRange range) {
-  std::vector<ExprPtr> indices;
-  for (const ast::ExprPtr &expr : index.indices)
-    indices.push_back(resolve(*expr));
-  if (poisoned.count(index.table.text))
-    return nullptr;
-  for (uint32_t i = 0; i < spec.tables.size() && !closedScope; ++i) {
-    const TableInfo &table = spec.tables[i];
-    if (table.name != index.table.text)
-      continue;
-    bool early = place == Place::Const || place == Place::Extent || place == Place::Axis;
-    if (!allowed(table.name, range, !early, "it may use consts and params"))
-      return nullptr;
-    if (indices.size() != table.dims.size()) {
-      report(DiagnosticId::table_c2, range,
-             {"`" + table.name + "`", std::to_string(table.dims.size()),
-              std::to_string(indices.size())});
-      return nullptr;
-    }
-    if (std::count(indices.begin(), indices.end(), nullptr))
-      return nullptr;
-    bool integral = table.element == Element::Int32 || table.element == Element::UInt8;
-    return gather(i, integral ? Type::Int : Type::Float, std::move(indices), range);
-  }
-  std::vector<std::string> names;
-  for (const TableInfo &table : spec.tables)
-    names.push_back(table.name);
-  report(DiagnosticId::name_c3, index.table.range,
-         {"table `" + index.table.text + "`", suggestion(index.table.text, names)});
-  return nullptr;
 }
 
 // sum, any and every are written out: their bounds are small constants.

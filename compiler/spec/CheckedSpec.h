@@ -30,7 +30,9 @@ enum class Op : uint8_t {
   IntConstant,   // int64_t, in int32 range
   FloatConstant, // double
   Position,      // Side: position of the query row or of the key (Int)
-  Coordinate,    // CoordinateRef: one axis decoded from a position (Int)
+  // CoordinateRef: one axis decoded from a position (Int). Where tokens are
+  // tiled or in Z-order, operand 0 puts it together from several decodes.
+  Coordinate,
   Head,          // query head (Int)
   Batch,         // batch entry (Int)
   Layer,         // ATTN_W_LAYER (Int)
@@ -226,19 +228,38 @@ struct SpaceAxis {
   SourceRange range;
 };
 
+// In which order a space's tokens follow each other.
+enum class OrderKind : uint8_t {
+  RowMajor, // as the axes are declared, the last one fastest
+  Permuted, // the axes in another order
+  Tiled,    // whole tiles one after another, row-major in and between them
+  Morton,   // bits of power-of-two axes interleaved (Z-order)
+};
+struct OrderInfo {
+  OrderKind kind = OrderKind::RowMajor;
+  std::vector<uint32_t> axes;  // Permuted: slowest first; Morton: interleaved, slowest first
+  std::vector<int64_t> tiles;  // Tiled: one per axis of the space
+};
+
 // A token space: a mixed-radix grid, last axis fastest. Where a space stands in
 // a concatenation is in TokensInfo; its axes are decoded in CoordinateRef.
 struct SpaceInfo {
   std::string name;
   std::vector<SpaceAxis> axes;
+  OrderInfo order;
   SourceRange range;
 };
 
 // The tokens of one side: one space, or several one after another (text ++ video).
+struct NamedCoordinate {
+  std::string name; // of an axis of the space, or of one derived from it
+  ExprPtr value;    // from the position of its side
+};
 struct TokenGroup {
   uint32_t space = 0;           // index into spaces
   Extent base;                  // first position
   std::optional<Extent> length; // absent: unbounded (a stream, or ragged and last)
+  std::vector<NamedCoordinate> coordinates; // filled in last; for those who speak of tokens
 };
 struct TokensInfo {
   std::string name;               // the space's or the concatenation's name

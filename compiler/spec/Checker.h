@@ -52,6 +52,7 @@ private:
   void checkConst(const ast::Binding &binding);
   void checkParam(const ast::Param &param);
   void checkSpace(const ast::Space &space);
+  void checkOrder(const ast::TokenOrder &order, SpaceInfo &space);
   Extent checkExtent(const ast::Axis &axis);
   void checkTokens(const ast::Tokens &tokens);
   void checkDerived(const ast::Derived &derived);
@@ -68,17 +69,25 @@ private:
   Found findAxis(Side side, const std::vector<ast::Name> &path, AxisSide &result);
   std::optional<AxisRef> axisRef(const std::vector<ast::Name> &path, SourceRange range);
   ExprPtr axisValue(Side side, const std::vector<ast::Name> &path, SourceRange range);
+  ExprPtr gridCoordinate(Side side, const TokenGroup &group, uint32_t axis);
+  Decode gridDecode(const TokenGroup &group, const std::vector<uint32_t> &sequence, uint32_t axis,
+                    int64_t below);
+  ExprPtr tiledCoordinate(const CoordinateRef &ref, const TokenGroup &group, SourceRange range);
+  ExprPtr mortonCoordinate(const CoordinateRef &ref, const TokenGroup &group, SourceRange range);
+  void nameCoordinates(Side side, TokensInfo &tokens);
   AxisSide gridAxis(Side side, const TokenGroup &group, uint32_t axis);
   AxisSide derivedAxis(Side side, const TokenGroup &group, const ast::Derived &derived);
   ExprPtr derivationLeaf(const std::vector<ast::Name> &path, SourceRange range);
   std::optional<Decode> decodeOf(const Expr &expr);
+  std::optional<Decode> decodeWithin(const Expr &expr, Op op, int64_t &by);
   std::optional<Extent> extentOf(const Expr &expr);
   std::optional<Extent> spaceLength(uint32_t space);
   Extent raggedLength(uint32_t space);
   Extent multiply(const Extent &a, const Extent &b);
   Extent add(const Extent &a, const Extent &b);
   ExprPtr toExpr(const Extent &extent, SourceRange range);
-  ExprPtr inGroups(Side side, const std::vector<TokenGroup> &groups, const TokensInfo &tokens);
+  ExprPtr inGroups(Side side, const std::vector<TokenGroup> &groups, const TokensInfo &tokens,
+                   SourceRange range);
   std::string axisNames(Side side);
   std::string spelled(Side side) const { return side == Side::Query ? "query" : "key"; }
   const TokensInfo &tokensOf(Side side) const {
@@ -91,18 +100,23 @@ private:
 
   // CheckExpr.cpp
   ExprPtr resolve(const ast::Expr &expr);
+  bool isAlwaysZero(const Expr &expr) const;
   ExprPtr resolveNode(const ast::Expr &expr);
   ExprPtr resolveAt(Place where, const ast::Expr &expr);
   ExprPtr resolveReference(const ast::Reference &reference, SourceRange range);
   ExprPtr resolveName(const ast::Name &name);
   ExprPtr resolveBuiltin(const ast::Name &name);
   ExprPtr resolveLet(size_t index);
-  ExprPtr resolveIndex(const ast::Index &index, SourceRange range);
   ExprPtr resolveReduction(const ast::Reduction &reduction, SourceRange range);
   ExprPtr unknownName(const ast::Name &name);
   std::optional<int64_t> constantInteger(const ast::Expr &expr, std::string_view what);
   std::optional<double> constantNumber(const ast::Expr &expr, std::string_view what);
   bool allowed(std::string_view name, SourceRange range, bool permitted, std::string_view remedy);
+
+  // CheckTable.cpp
+  ExprPtr resolveIndex(const ast::Index &index, SourceRange range);
+  bool indicesFit(const TableInfo &table, const std::vector<ExprPtr> &indices);
+  std::optional<int64_t> tableExtent(const std::string &dim) const;
 
   // CheckPattern.cpp
   ExprPtr resolveCall(const ast::Call &call, SourceRange range);
@@ -195,6 +209,10 @@ const Clause *Checker::single(const std::vector<Clause> &all, const char *word) 
   return &all[0];
 }
 
+// The axes of a space in the order of its positions, the slowest first.
+std::vector<uint32_t> outermostFirst(const SpaceInfo &space);
+// Whether the tokens of one value of the first axis are a run of positions.
+bool firstAxisOutermost(const SpaceInfo &space);
 // "a, b or c" of a list.
 std::string listOf(const std::vector<std::string> &words);
 // " ; did you mean x" if some candidate is near, else "".

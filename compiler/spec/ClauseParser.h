@@ -32,6 +32,7 @@ private:
   void constClause(ast::Attention &a);
   void letClause(ast::Attention &a);
   void paramClause(ast::Attention &a);
+  ast::TokenOrder tokenOrder();
   void spaceClause(ast::Attention &a);
   void axisClause(ast::Attention &a);
   void tokensClause(ast::Attention &a);

@@ -78,7 +78,24 @@ void ClauseParser::spaceClause(Attention &a) {
     space.axes.push_back(std::move(axis));
   } while (accept(","));
   expect(")");
+  if (accept("order"))
+    space.order = tokenOrder();
   a.spaces.push_back(std::move(space));
+}
+
+TokenOrder ClauseParser::tokenOrder() {
+  TokenOrder order;
+  SourceRange first = previous;
+  order.kind = peek().is("(") ? Name{"permuted", previous} : expectName("an order");
+  if (order.kind.text == "tiled") {
+    order.tiles = axisValues();
+  } else {
+    expect("(");
+    order.axes = parseNames();
+    expect(")");
+  }
+  order.range = since(first);
+  return order;
 }
 
 void ClauseParser::axisClause(Attention &a) {

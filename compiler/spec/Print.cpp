@@ -203,6 +203,27 @@ std::string showTokens(const AttentionSpec &spec, const TokensInfo &tokens) {
   return text;
 }
 
+std::string showOrder(const SpaceInfo &space) {
+  const OrderInfo &order = space.order;
+  std::string list;
+  if (order.kind == OrderKind::Tiled)
+    for (size_t i = 0; i < order.tiles.size(); ++i)
+      list += (i ? ", " : "") + space.axes[i].name + ": " + std::to_string(order.tiles[i]);
+  for (uint32_t axis : order.axes)
+    list += (list.empty() ? "" : ", ") + space.axes[axis].name;
+  switch (order.kind) {
+  case OrderKind::RowMajor:
+    return "";
+  case OrderKind::Permuted:
+    return " order (" + list + ")";
+  case OrderKind::Tiled:
+    return " order tiled (" + list + ")";
+  case OrderKind::Morton:
+    return " order morton (" + list + ")";
+  }
+  return "";
+}
+
 const char *granularityName(Granularity granularity) {
   switch (granularity) {
   case Granularity::PerTokenHead:
@@ -280,7 +301,7 @@ std::string toString(const AttentionSpec &spec) {
         break;
       }
     }
-    out << ")\n";
+    out << ")" << showOrder(space) << "\n";
   }
   for (const TableInfo &table : spec.tables) {
     out << "  table " << table.name << "[";
