@@ -29,13 +29,19 @@ std::optional<MaskView> MaskView::create(tile::KernelOp kernel, std::string &rea
     reason = "the kernel walks no keys";
     return std::nullopt;
   }
-  auto classifier = RegionEvaluator::create(walk.getClassify().front(), reason);
+  int64_t firstTable = 0;
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>()) {
+    if (binding.getRole() == tile::Role::table)
+      break;
+    ++firstTable;
+  }
+  auto classifier = RegionEvaluator::create(walk.getClassify().front(), firstTable, reason);
   if (!classifier)
     return std::nullopt;
   std::optional<RegionEvaluator> mask;
   bool failed = false;
   walk.getPartial().walk([&](tile::MaskOp op) {
-    mask = RegionEvaluator::create(op.getBody().front(), reason);
+    mask = RegionEvaluator::create(op.getBody().front(), firstTable, reason);
     failed = !mask;
   });
   if (failed)
@@ -111,7 +117,7 @@ Explanation mlir::attn::explain(MaskView &view, const CallShape &shape) {
     result.conservative += inTile == 0 || (whole && inTile == tile.pairs());
   }
   if (counted > 0)
-    result.pairs += admitted / counted * partialPairs;
+    result.pairs += result.estimated ? admitted / counted * partialPairs : admitted;
   double all = double(shape.qLength) * double(shape.keyCount());
   result.density = all > 0 ? result.pairs / all : 0;
   return result;

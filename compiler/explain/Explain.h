@@ -30,7 +30,7 @@ enum class TileClass : uint8_t { empty, partial, full };
 /// Asks a kernel's regions about tiles and pairs.
 class MaskView {
 public:
-  /// Absent, with `reason`, if the mask reads a table.
+  /// Absent, with `reason`, if the kernel cannot be evaluated.
   static std::optional<MaskView> create(tile::KernelOp kernel, std::string &reason);
 
   TileClass classify(int64_t qLow, int64_t qHigh, int64_t kLow, int64_t kHigh, bool whole,

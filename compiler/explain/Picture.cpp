@@ -1,11 +1,12 @@
-// Samples the mask per pixel, colours it by tile class, adds a grid and a legend.
+// Puts a mask's pixels, axes, legend and figures on a page.
 #include "compiler/explain/Picture.h"
 
-#include "compiler/explain/Font.h"
+#include "compiler/explain/MaskRaster.h"
 #include "runtime/base/png.h"
 
 #include "llvm/Support/Base64.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
@@ -15,104 +16,8 @@ using namespace mlir::attn;
 
 namespace {
 
-struct Color {
-  uint8_t r, g, b;
-};
-constexpr Color kInk{40, 40, 40}, kGrid{205, 205, 205};
-constexpr Color kEmpty{243, 243, 240}, kFull{42, 111, 176};
-constexpr Color kPartialAdmitted{232, 134, 46}, kPartialExcluded{252, 230, 205};
-
-struct Raster {
-  int64_t width, height;
-  std::vector<uint8_t> pixels;
-
-  Raster(int64_t width, int64_t height)
-      : width(width), height(height), pixels(width * height * 3, 255) {}
-  void set(int64_t x, int64_t y, Color color) {
-    if (x < 0 || y < 0 || x >= width || y >= height)
-      return;
-    uint8_t *p = &pixels[(y * width + x) * 3];
-    p[0] = color.r, p[1] = color.g, p[2] = color.b;
-  }
-  void fill(int64_t x, int64_t y, int64_t w, int64_t h, Color color) {
-    for (int64_t j = y; j < y + h; ++j)
-      for (int64_t i = x; i < x + w; ++i)
-        set(i, j, color);
-  }
-  void write(int64_t x, int64_t y, StringRef text) {
-    for (char character : text) {
-      const uint8_t *columns = glyph(character);
-      for (int i = 0; i < kGlyphWidth; ++i)
-        for (int j = 0; j < kGlyphHeight; ++j)
-          if (columns[i] >> j & 1)
-            fill(x + 2 * i, y + 2 * j, 2, 2, kInk);
-      x += 2 * (kGlyphWidth + 1);
-    }
-  }
-};
-
-// Which key position lies at index `key` of the call, and in which block.
-struct KeyPlace {
-  int64_t position, blockLow, blockHigh;
-  bool whole, firstOfBlock;
-};
-
-class MaskRaster {
-public:
-  MaskRaster(MaskView &view, const CallShape &shape) : view(view), shape(shape) {
-    int64_t longest = std::max<int64_t>({shape.qLength, shape.keyCount(), 1});
-    scale = longest <= 500 ? std::max<int64_t>(1, 1000 / longest) : 1;
-    step = (longest + 999) / 1000;
-    width = std::max<int64_t>(1, (shape.keyCount() * scale + step - 1) / step);
-    height = std::max<int64_t>(1, (shape.qLength * scale + step - 1) / step);
-    for (const Segment &segment : shape.segments)
-      for (int64_t k = 0; k < segment.length; ++k) {
-        int64_t begin = k / view.blockK * view.blockK;
-        int64_t end = std::min(begin + view.blockK, segment.length);
-        keys.push_back({segment.firstPosition + k, segment.firstPosition + begin,
-                        segment.firstPosition + end - 1, end - begin == view.blockK, k == begin});
-      }
-  }
-
-  void draw(Raster &raster, int64_t left, int64_t top) {
-    bool grid = view.blockK * scale / step >= 8 && view.blockQ * scale / step >= 8;
-    for (int64_t y = 0; y < height; ++y) {
-      int64_t row = y * step / scale;
-      int64_t rowInPixels = y % scale;
-      if (row >= shape.qLength)
-        break;
-      int64_t begin = row / view.blockQ * view.blockQ;
-      int64_t qLow = shape.qPosition + begin;
-      int64_t qHigh = shape.qPosition + std::min(begin + view.blockQ, shape.qLength) - 1;
-      TileClass tile = TileClass::empty;
-      int64_t known = -1;
-      for (int64_t x = 0; x < width; ++x) {
-        size_t index = size_t(x * step / scale);
-        if (index >= keys.size())
-          break;
-        const KeyPlace &key = keys[index];
-        if (key.blockLow != known)
-          tile = view.classify(qLow, qHigh, key.blockLow, key.blockHigh, key.whole, shape.inputs);
-        known = key.blockLow;
-        Color color = tile == TileClass::full ? kFull : kEmpty;
-        if (tile == TileClass::partial)
-          color = view.admits(shape.qPosition + row, key.position, shape.inputs)
-                      ? kPartialAdmitted
-                      : kPartialExcluded;
-        bool line = (row == begin && rowInPixels == 0) || (key.firstOfBlock && x % scale == 0);
-        raster.set(left + x, top + y, grid && line && step == 1 ? kGrid : color);
-      }
-    }
-  }
-
-  int64_t width = 0, height = 0;
-
-private:
-  MaskView &view;
-  const CallShape &shape;
-  int64_t scale = 1, step = 1; // pixels per token, or tokens per pixel
-  std::vector<KeyPlace> keys;
-};
+constexpr Color kInk{40, 40, 40}, kFrame{120, 120, 120};
+constexpr int64_t kMargin = 16, kLine = 24, kTick = 6, kLetterHeight = 18;
 
 struct LegendEntry {
   Color color;
@@ -120,39 +25,101 @@ struct LegendEntry {
 };
 
 std::vector<LegendEntry> legend(const Explanation &facts) {
-  auto count = [](int64_t n) { return std::to_string(n); };
-  return {{kFull, count(facts.tiles[int(TileClass::full)]) + " full tiles"},
-          {kPartialAdmitted, count(facts.tiles[int(TileClass::partial)]) +
-                                 " partial tiles (light: not admitted)"},
-          {kEmpty, count(facts.tiles[int(TileClass::empty)]) + " empty tiles, never loaded"}};
+  double all = double(facts.tiles[0]) + double(facts.tiles[1]) + double(facts.tiles[2]);
+  auto count = [&](TileClass which, StringRef kind) {
+    int64_t n = facts.tiles[int(which)];
+    return llvm::formatv("{0} {1} tiles ({2:f1}%)", n, kind, all > 0 ? 100 * double(n) / all : 0)
+        .str();
+  };
+  return {{kFullTile, count(TileClass::full, "full") + ", run without a mask"},
+          {kPartialAdmitted, count(TileClass::partial, "partial") + ": admitted"},
+          {kPartialExcluded, "not admitted, in partial tiles"},
+          {kEmptyTile, count(TileClass::empty, "empty") + ", never loaded"}};
 }
 
-std::string summary(const CallShape &shape, const Explanation &facts, const MaskView &view) {
-  std::string text;
-  llvm::raw_string_ostream(text) << shape.qLength << " queries (down) x " << shape.keyCount()
-                                 << " keys (right), tiles " << view.blockQ << "x" << view.blockK
-                                 << ", density " << llvm::format("%.4f", facts.density);
-  return text;
-}
+/// Where everything lies; the same for both formats.
+struct Layout {
+  Layout(MaskView &view, const CallShape &shape, const Explanation &facts,
+         const PictureText &text)
+      : mask(view, shape) {
+    double all = double(shape.qLength) * double(shape.keyCount());
+    lines.push_back(text.title);
+    lines.push_back(llvm::formatv("{0} queries (down) x {1} keys (right), head {2}", shape.qLength,
+                                  shape.keyCount(), shape.inputs.head)
+                        .str());
+    lines.push_back(llvm::formatv("density {0:f4}, visited {1:f4}, tiles {2}x{3}{4}",
+                                  facts.density, all > 0 ? facts.visitedPairs / all : 0,
+                                  view.blockQ, view.blockK,
+                                  mask.columnLines().empty() ? " (too small for a grid)" : "")
+                        .str());
+    entries = legend(facts);
+    size_t longest = 0;
+    for (const PictureTick &tick : text.queries)
+      longest = std::max(longest, tick.label.size());
+    left = kMargin + int64_t(longest) * Raster::kCharacter + kTick + 4;
+    top = kMargin + int64_t(lines.size()) * kLine + kLetterHeight + kTick + 6;
+    int64_t textWidth = 0;
+    for (const std::string &line : lines)
+      textWidth = std::max(textWidth, int64_t(line.size()) * Raster::kCharacter);
+    for (const LegendEntry &entry : entries)
+      textWidth = std::max(textWidth, int64_t(entry.label.size() + 2) * Raster::kCharacter);
+    width = std::max(left + mask.width, kMargin + textWidth) + kMargin + Raster::kCharacter * 2;
+    height = top + mask.height + kMargin + int64_t(entries.size()) * kLine + kMargin;
+    // Labels that would touch the one before are left out.
+    int64_t free = 0;
+    for (const PictureTick &tick : text.queries)
+      if (int64_t y = mask.pixelOf(tick.index); y >= free) {
+        rows.push_back({y, tick.label});
+        free = y + kLetterHeight + 2;
+      }
+    free = 0;
+    for (const PictureTick &tick : text.keys)
+      if (int64_t x = mask.pixelOf(tick.index); x >= free) {
+        columns.push_back({x, tick.label});
+        free = x + int64_t(tick.label.size() + 1) * Raster::kCharacter;
+      }
+  }
 
-constexpr int64_t kMargin = 16, kLine = 22, kTextWidth = 860;
+  MaskRaster mask;
+  std::vector<std::string> lines;
+  std::vector<LegendEntry> entries;
+  std::vector<std::pair<int64_t, std::string>> rows, columns;
+  int64_t left, top, width, height;
+};
 
 } // namespace
 
 std::string mlir::attn::drawPng(MaskView &view, const CallShape &shape, const Explanation &facts,
                                 const PictureText &text) {
-  MaskRaster mask(view, shape);
-  int64_t top = kMargin + 2 * kLine + 4;
-  Raster raster(std::max(mask.width, kTextWidth) + 2 * kMargin,
-                top + mask.height + kMargin + 3 * kLine + kMargin);
-  raster.write(kMargin, kMargin, text.title);
-  raster.write(kMargin, kMargin + kLine, summary(shape, facts, view));
-  mask.draw(raster, kMargin, top);
-  int64_t y = top + mask.height + kMargin;
-  for (const LegendEntry &entry : legend(facts)) {
-    raster.fill(kMargin, y, 14, 14, kGrid);
+  Layout page(view, shape, facts, text);
+  MaskRaster &mask = page.mask;
+  Raster raster(page.width, page.height);
+  int64_t y = kMargin;
+  for (const std::string &line : page.lines) {
+    raster.write(kMargin, y, line, kInk);
+    y += kLine;
+  }
+  mask.draw(raster, page.left, page.top);
+  for (int64_t line : mask.rowLines())
+    for (int64_t x = 0; x < mask.width; ++x)
+      raster.darken(page.left + x, page.top + line);
+  for (int64_t line : mask.columnLines())
+    for (int64_t row = 0; row < mask.height; ++row)
+      raster.darken(page.left + line, page.top + row);
+  for (auto &[row, label] : page.rows) {
+    raster.fill(page.left - kTick, page.top + row, kTick, 1, kFrame);
+    raster.write(page.left - kTick - 4 - int64_t(label.size()) * Raster::kCharacter,
+                 page.top + row - 6, label, kInk);
+  }
+  for (auto &[column, label] : page.columns) {
+    raster.fill(page.left + column, page.top - kTick, 1, kTick, kFrame);
+    raster.write(page.left + column, page.top - kTick - kLetterHeight - 2, label, kInk);
+  }
+  y = page.top + mask.height + kMargin;
+  for (const LegendEntry &entry : page.entries) {
+    raster.fill(kMargin, y, 14, 14, kFrame);
     raster.fill(kMargin + 1, y + 1, 12, 12, entry.color);
-    raster.write(kMargin + 24, y, entry.label);
+    raster.write(kMargin + 24, y, entry.label, kInk);
     y += kLine;
   }
   return ::attn::encode_png(raster.pixels.data(), raster.width, raster.height);
@@ -170,35 +137,56 @@ static void writeEscaped(llvm::raw_ostream &os, StringRef text) {
 
 std::string mlir::attn::drawSvg(MaskView &view, const CallShape &shape, const Explanation &facts,
                                 const PictureText &text) {
-  MaskRaster mask(view, shape);
+  Layout page(view, shape, facts, text);
+  MaskRaster &mask = page.mask;
   Raster raster(mask.width, mask.height);
   mask.draw(raster, 0, 0);
   std::string png = ::attn::encode_png(raster.pixels.data(), raster.width, raster.height);
-  int64_t top = kMargin + 2 * kLine + 4;
-  int64_t width = std::max(mask.width, kTextWidth) + 2 * kMargin;
-  int64_t height = top + mask.height + kMargin + 3 * kLine + kMargin;
   std::string out;
   llvm::raw_string_ostream os(out);
-  os << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << width << "\" height=\"" << height
-     << "\" font-family=\"monospace\" font-size=\"15\" role=\"img\">\n<title>";
+  os << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << page.width << "\" height=\""
+     << page.height << "\" viewBox=\"0 0 " << page.width << " " << page.height
+     << "\" font-family=\"monospace\" font-size=\"16\" role=\"img\">\n<title>";
   writeEscaped(os, text.title);
   os << "</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
-  auto label = [&](int64_t x, int64_t y, StringRef line) {
-    os << "<text x=\"" << x << "\" y=\"" << y << "\" fill=\"#282828\">";
+  auto label = [&](int64_t x, int64_t y, StringRef line, StringRef anchor) {
+    os << "<text x=\"" << x << "\" y=\"" << y << "\" text-anchor=\"" << anchor
+       << "\" fill=\"#282828\">";
     writeEscaped(os, line);
     os << "</text>\n";
   };
-  label(kMargin, kMargin + 12, text.title);
-  label(kMargin, kMargin + kLine + 12, summary(shape, facts, view));
-  os << "<image x=\"" << kMargin << "\" y=\"" << top << "\" width=\"" << mask.width
-     << "\" height=\"" << mask.height << "\" href=\"data:image/png;base64,"
+  auto line = [&](int64_t x1, int64_t y1, int64_t x2, int64_t y2, StringRef stroke) {
+    os << "<path d=\"M" << x1 << " " << y1 << "L" << x2 << " " << y2 << "\" stroke=\"" << stroke
+       << "\"/>\n";
+  };
+  int64_t y = kMargin + 14;
+  for (const std::string &text : page.lines) {
+    label(kMargin, y, text, "start");
+    y += kLine;
+  }
+  os << "<image x=\"" << page.left << "\" y=\"" << page.top << "\" width=\"" << mask.width
+     << "\" height=\"" << mask.height
+     << "\" style=\"image-rendering:pixelated\" href=\"data:image/png;base64,"
      << llvm::encodeBase64(png) << "\"/>\n";
-  int64_t y = top + mask.height + kMargin;
-  for (const LegendEntry &entry : legend(facts)) {
+  int64_t right = page.left + mask.width, bottom = page.top + mask.height;
+  for (int64_t row : mask.rowLines())
+    line(page.left, page.top + row, right, page.top + row, "rgba(0,0,0,.25)");
+  for (int64_t column : mask.columnLines())
+    line(page.left + column, page.top, page.left + column, bottom, "rgba(0,0,0,.25)");
+  for (auto &[row, text] : page.rows) {
+    line(page.left - kTick, page.top + row, page.left, page.top + row, "#787878");
+    label(page.left - kTick - 4, page.top + row + 5, text, "end");
+  }
+  for (auto &[column, text] : page.columns) {
+    line(page.left + column, page.top - kTick, page.left + column, page.top, "#787878");
+    label(page.left + column, page.top - kTick - 4, text, "start");
+  }
+  y = bottom + kMargin;
+  for (const LegendEntry &entry : page.entries) {
     os << llvm::format("<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" fill=\"#%02x%02x%02x\" "
-                       "stroke=\"#ccc\"/>\n",
+                       "stroke=\"#787878\"/>\n",
                        int(kMargin), int(y), entry.color.r, entry.color.g, entry.color.b);
-    label(kMargin + 24, y + 12, entry.label);
+    label(kMargin + 24, y + 12, entry.label, "start");
     y += kLine;
   }
   os << "</svg>\n";

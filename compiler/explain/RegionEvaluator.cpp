@@ -8,20 +8,22 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
 using namespace mlir::attn;
 
 enum class RegionEvaluator::Code : uint8_t {
-  Constant, Param, Head, Batch, Layer,
+  Constant, Param, Head, Batch, Layer, TableInt, TableFloat,
   AddI, SubI, MulI, DivS, DivU, FloorDiv, RemS, RemU, And, Or, Xor, Shl, ShrS, ShrU,
-  MinS, MaxS, MinU, MaxU, CmpI, Select, Trunc1, ZeroExtend,
+  MinS, MaxS, MinU, MaxU, CmpI, AbsI, Select, Trunc1, ZeroExtend,
   AddF, SubF, MulF, DivF, NegF, MinF, MaxF, CmpF, AbsF, Exp, Exp2, Log, Log2, Sqrt, Tanh, Sin,
   Cos, Floor, Ceil, Fma, IntToFloat, FloatToInt
 };
 
-bool RegionEvaluator::makeStep(Operation &op, Step &step, std::string &reason) {
+bool RegionEvaluator::makeStep(Operation &op, int64_t firstTable, Step &step,
+                               std::string &reason) {
   auto set = [&](Code code) {
     step.code = code;
     return true;
@@ -46,6 +48,10 @@ bool RegionEvaluator::makeStep(Operation &op, Step &step, std::string &reason) {
       })
       .Case<tile::IndexOp>([&](auto item) {
         return set(item.getWhich() == 0 ? Code::Head : item.getWhich() == 1 ? Code::Batch : Code::Layer);
+      })
+      .Case<tile::TableLoadOp>([&](auto load) {
+        step.constant.i = load.getBinding() - firstTable;
+        return set(load.getType().isF32() ? Code::TableFloat : Code::TableInt);
       })
       .Case<arith::CmpIOp>([&](auto cmp) {
         step.predicate = uint8_t(cmp.getPredicate());
@@ -87,6 +93,7 @@ bool RegionEvaluator::makeStep(Operation &op, Step &step, std::string &reason) {
       .Case<arith::MaxNumFOp, arith::MaximumFOp>([&](auto) { return set(Code::MaxF); })
       .Case<arith::SIToFPOp>([&](auto) { return set(Code::IntToFloat); })
       .Case<arith::FPToSIOp>([&](auto) { return set(Code::FloatToInt); })
+      .Case<math::AbsIOp>([&](auto) { return set(Code::AbsI); })
       .Case<math::AbsFOp>([&](auto) { return set(Code::AbsF); })
       .Case<math::ExpOp>([&](auto) { return set(Code::Exp); })
       .Case<math::Exp2Op>([&](auto) { return set(Code::Exp2); })
@@ -102,7 +109,8 @@ bool RegionEvaluator::makeStep(Operation &op, Step &step, std::string &reason) {
       .Default([&](Operation *) { return known(false); });
 }
 
-std::optional<RegionEvaluator> RegionEvaluator::create(Block &block, std::string &reason) {
+std::optional<RegionEvaluator> RegionEvaluator::create(Block &block, int64_t firstTable,
+                                                       std::string &reason) {
   RegionEvaluator evaluator;
   llvm::DenseMap<Value, uint32_t> registerOf;
   for (BlockArgument arg : block.getArguments())
@@ -110,9 +118,9 @@ std::optional<RegionEvaluator> RegionEvaluator::create(Block &block, std::string
   uint32_t next = evaluator.argumentCount;
   for (Operation &op : block.without_terminator()) {
     Step step{};
-    if (!makeStep(op, step, reason))
+    if (!makeStep(op, firstTable, step, reason))
       return std::nullopt;
-    uint32_t *slots[] = {&step.a, &step.b, &step.c};
+    uint32_t *slots[] = {&step.a, &step.b, &step.c, &step.d};
     for (auto [i, operand] : llvm::enumerate(op.getOperands()))
       *slots[i] = registerOf.lookup(operand);
     step.result = registerOf[op.getResult(0)] = next++;
@@ -170,6 +178,15 @@ static int64_t floorDiv(int64_t a, int64_t b) {
   return (a % b != 0 && (a < 0) != (b < 0)) ? quotient - 1 : quotient;
 }
 
+// Indices outside are clamped, as the language says.
+double RegionEvaluator::element(const Step &step, const EvaluatorTable &table) const {
+  const uint32_t slots[] = {step.a, step.b, step.c, step.d};
+  int64_t at = 0;
+  for (auto [extent, slot] : llvm::zip(table.extents, slots))
+    at = at * extent + std::clamp<int64_t>(registers[slot].i, 0, extent - 1);
+  return table.values.empty() ? 0 : table.values[at];
+}
+
 const std::vector<Scalar> &RegionEvaluator::run(llvm::ArrayRef<Scalar> args,
                                                 const EvaluatorInputs &inputs) {
   std::copy(args.begin(), args.end(), registers.begin());
@@ -183,6 +200,8 @@ const std::vector<Scalar> &RegionEvaluator::run(llvm::ArrayRef<Scalar> args,
     case Code::Head: r.i = inputs.head; break;
     case Code::Batch: r.i = inputs.batch; break;
     case Code::Layer: r.i = inputs.layer; break;
+    case Code::TableInt: r.i = int64_t(element(s, inputs.tables[s.constant.i])); break;
+    case Code::TableFloat: r.f = float(element(s, inputs.tables[s.constant.i])); break;
     case Code::AddI: r.i = wrap(a.i + b.i); break;
     case Code::SubI: r.i = wrap(a.i - b.i); break;
     case Code::MulI: r.i = wrap(a.i * b.i); break;
@@ -202,6 +221,7 @@ const std::vector<Scalar> &RegionEvaluator::run(llvm::ArrayRef<Scalar> args,
     case Code::MinU: r.i = wrap(std::min(uint32_t(a.i), uint32_t(b.i))); break;
     case Code::MaxU: r.i = wrap(std::max(uint32_t(a.i), uint32_t(b.i))); break;
     case Code::CmpI: r.i = compareInts(s.predicate, a.i, b.i); break;
+    case Code::AbsI: r.i = wrap(std::abs(a.i)); break;
     case Code::Select: r = a.i ? b : c; break;
     case Code::Trunc1: r.i = a.i & 1; break;
     case Code::ZeroExtend: r.i = a.i; break;

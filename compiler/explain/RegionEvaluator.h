@@ -17,8 +17,15 @@ union Scalar {
   float f;
 };
 
+/// A table's contents, row-major; no extents: not known.
+struct EvaluatorTable {
+  std::vector<int64_t> extents;
+  std::vector<double> values;
+};
+
 /// What a region can read besides its arguments.
 struct EvaluatorInputs {
+  std::vector<EvaluatorTable> tables;
   std::vector<Scalar> params;
   int32_t head = 0, batch = 0, layer = 0;
 };
@@ -26,9 +33,10 @@ struct EvaluatorInputs {
 /// A region flattened into straight-line code over registers.
 class RegionEvaluator {
 public:
-  /// Absent, with `reason`, if the block holds an op that has no value here
-  /// (a table's contents are not known to the compiler).
-  static std::optional<RegionEvaluator> create(Block &block, std::string &reason);
+  /// Absent, with `reason`, if the block holds an op that has no value here. The
+  /// kernel's bindings from `firstTable` on are its tables.
+  static std::optional<RegionEvaluator> create(Block &block, int64_t firstTable,
+                                               std::string &reason);
 
   /// Results of the terminator for these arguments; valid until the next call.
   const std::vector<Scalar> &run(llvm::ArrayRef<Scalar> args, const EvaluatorInputs &inputs);
@@ -39,10 +47,11 @@ private:
     Code code;
     uint8_t predicate = 0; // of comparisons
     uint32_t result = 0;
-    uint32_t a = 0, b = 0, c = 0; // registers
-    Scalar constant{0};           // Constant, Param, Item
+    uint32_t a = 0, b = 0, c = 0, d = 0; // registers
+    Scalar constant{0};                  // Constant, Param, Item, Table
   };
-  static bool makeStep(Operation &op, Step &step, std::string &reason);
+  static bool makeStep(Operation &op, int64_t firstTable, Step &step, std::string &reason);
+  double element(const Step &step, const EvaluatorTable &table) const;
 
   std::vector<Step> steps;
   std::vector<Scalar> registers;

@@ -19,6 +19,7 @@ enum ExitCode : int { kDone = 0, kRejected = 1, kUsage = 2, kEnvironment = 3 };
 
 void addCheckCommand(CLI::App &app, int &exitCode);
 void addCompileCommand(CLI::App &app, int &exitCode);
+void addDiffCommand(CLI::App &app, int &exitCode);
 void addExplainCommand(CLI::App &app, int &exitCode);
 void addMaskCommands(CLI::App &app, int &exitCode); // mask, score
 void addModelCommand(CLI::App &app, int &exitCode);

@@ -1,13 +1,14 @@
-// attnc explain: what a kernel will do for a shape, as text, JSON and a picture.
+// attnc explain: what a kernel will do for a call, as text, JSON and a picture.
 #include "tools/attnc/Commands.h"
+#include "tools/attnc/ExplainAt.h"
+#include "tools/attnc/ExplainReport.h"
+#include "tools/attnc/PictureTicks.h"
 #include "tools/attnc/SpecCall.h"
 
-#include "compiler/explain/Picture.h"
 #include "compiler/pipeline/Diagnostics.h"
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/target/KernelRecord.h"
 
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <iostream>
@@ -19,8 +20,11 @@ using namespace mlir::attn;
 
 namespace {
 
+constexpr double maxTiles = 1e8;
+
 struct Options {
-  std::string spec, name, target = "cpu", variant, picture;
+  std::string spec, name, variant, picture;
+  std::vector<std::string> targets{"cpu", "ptx", "spirv"}, machines, at;
   CallOptions call;
   bool json = false;
 };
@@ -43,117 +47,160 @@ CallShape callShape(const spec::AttentionSpec &spec, const SpecCall &call) {
       scalar.i = static_cast<int64_t>(call.bindings.params[i]);
     shape.inputs.params.push_back(scalar);
   }
+  for (const oracle::TableData &table : call.bindings.tables)
+    shape.inputs.tables.push_back({table.extents, table.values});
   return shape;
 }
 
-// Multiply-adds count twice; every admitted pair costs a dot product and a sum.
-double flops(const spec::AttentionSpec &spec, const CallShape &shape, double pairs) {
-  return 2.0 * pairs * double(spec.qkDim + spec.vDim) * double(shape.heads * shape.batch);
+bool readsHead(const spec::Expr &expr) {
+  if (expr.op == spec::Op::Head)
+    return true;
+  return llvm::any_of(expr.operands,
+                      [](const spec::ExprPtr &operand) { return readsHead(*operand); });
 }
 
-double bytesMoved(const KernelInfo &kernel, const CallShape &shape) {
-  double total = 0;
-  for (const BindingInfo &binding : kernel.bindings) {
-    double size = element_size(binding.type) * double(shape.batch);
-    switch (binding.role) {
-    case BindingRole::q: total += size * shape.heads * shape.qLength * kernel.qk_dim; break;
-    case BindingRole::o: total += size * shape.heads * shape.qLength * kernel.v_dim; break;
-    case BindingRole::k: total += size * shape.kvHeads * shape.keyCount() * kernel.qk_dim; break;
-    case BindingRole::v: total += size * shape.kvHeads * shape.keyCount() * kernel.v_dim; break;
-    case BindingRole::lse: total += size * shape.heads * shape.qLength; break;
-    case BindingRole::k_scale:
-    case BindingRole::v_scale: total += size * shape.kvHeads * shape.keyCount(); break;
-    default: break;
+class Explainer {
+public:
+  Explainer(const Options &options, const spec::CheckedSpec &checked,
+            const spec::AttentionSpec &attention, const SpecCall &call)
+      : options(options), checked(checked), call(call),
+        report{attention, options.variant.empty() ? defaultVariant(attention) : options.variant,
+               callShape(attention, call), {}},
+        context(makeContext()) {}
+
+  int run() {
+    if (!isVariant(report.variant)) {
+      std::cerr << "attnc: error: unknown element type '" << report.variant
+                << "'; --dtype takes f32, bf16, f16 or int8\n";
+      return kUsage;
     }
+    bool drawn = options.picture.empty();
+    for (const std::string &target : options.targets) {
+      TargetFacts facts;
+      std::optional<MaskView> view;
+      if (int code = examine(target, facts, view); code != kDone)
+        return code;
+      if (view && !drawn) {
+        drawn = true;
+        if (int code = draw(facts, *view); code != kDone)
+          return code;
+      }
+      report.targets.push_back(std::move(facts));
+    }
+    if (options.json)
+      printJson(report);
+    else
+      printText(report);
+    bool refused = llvm::all_of(report.targets, [](auto &f) { return !f.refusal.empty(); });
+    return refused ? kRejected : kDone;
   }
-  return total;
-}
 
-int explainOne(const Options &options, const spec::CheckedSpec &checked,
-               const spec::AttentionSpec &attention) {
-  SpecCall call;
-  if (int code = readCall(attention, options.call, call); code != kDone)
-    return code;
-  CallShape shape = callShape(attention, call);
-  std::string variant = options.variant.empty() ? defaultVariant(attention) : options.variant;
-  std::vector<TargetRequest> requests;
-  std::string error;
-  if (!isVariant(variant) || !parseTarget(options.target, variant, queryType(attention), requests, error)) {
-    std::cerr << "attnc: error: " << (error.empty() ? "unknown element type '" + variant + "'" : error)
-              << "\n";
-    return kUsage;
-  }
-  auto context = makeContext();
-  DiagnosticPrinter printer(context.get(), llvm::errs());
-  auto module = lowerToTile(*context, checked, attention, requests.front(), variant);
-  if (!module)
-    return kRejected;
-  mlir::tile::KernelOp kernel = *module->getOps<mlir::tile::KernelOp>().begin();
-  std::string reason;
-  auto view = MaskView::create(kernel, reason);
-  if (!view) {
-    std::cerr << "attnc: error: cannot explain " << attention.name << ": " << reason << "\n";
-    return kRejected;
-  }
-  Explanation facts = explain(*view, shape);
-  KernelInfo record = makeKernelRecord(kernel, requests.front().kind, requests.front().arch);
-  double all = double(shape.qLength) * double(shape.keyCount());
-  double bytes = bytesMoved(record, shape);
-  double speedup = facts.visitedPairs > 0 ? all / facts.visitedPairs : 1;
-
-  if (options.json) {
-    llvm::json::Object object{
-        {"spec", attention.name}, {"variant", variant}, {"target", options.target},
-        {"arch", record.arch}, {"queries", shape.qLength}, {"keys", shape.keyCount()},
-        {"heads", shape.heads}, {"kv_heads", shape.kvHeads}, {"batch", shape.batch},
-        {"block_q", view->blockQ}, {"block_k", view->blockK},
-        {"tiles", llvm::json::Object{{"full", facts.tiles[int(TileClass::full)]},
-                                     {"partial", facts.tiles[int(TileClass::partial)]},
-                                     {"empty", facts.tiles[int(TileClass::empty)]}}},
-        {"conservative_tiles", facts.conservative}, {"admitted_pairs", facts.pairs},
-        {"visited_pairs", facts.visitedPairs}, {"estimated", facts.estimated},
-        {"density", facts.density}, {"flops", flops(attention, shape, facts.pairs)},
-        {"dense_flops", flops(attention, shape, all)}, {"bytes", bytes},
-        {"expected_speedup", speedup}, {"derivation_ms", facts.derivationMs},
-        {"mask_build_bytes", 0}, {"mask_build_ms", 0}};
-    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(object))) << "\n";
-  } else {
-    llvm::outs() << attention.name << " " << variant << " on " << options.target << " ("
-                 << record.arch << "): " << shape.qLength << " queries x " << shape.keyCount()
-                 << " keys, " << shape.heads << " heads, tiles " << view->blockQ << "x"
-                 << view->blockK << "\n"
-                 << llvm::formatv("  tiles     {0} full, {1} partial, {2} empty ({3} of the partial "
-                                  "are full or empty in truth)\n",
-                                  facts.tiles[int(TileClass::full)],
-                                  facts.tiles[int(TileClass::partial)],
-                                  facts.tiles[int(TileClass::empty)], facts.conservative)
-                 << llvm::formatv("  density   {0:f4} of all pairs admitted{1}, {2:f4} visited\n",
-                                  facts.density, facts.estimated ? " (sampled)" : "",
-                                  all > 0 ? facts.visitedPairs / all : 0)
-                 << llvm::formatv("  work      {0:f3} GFLOP of {1:f3} dense; {2:f1} MB moved at least\n",
-                                  flops(attention, shape, facts.pairs) / 1e9,
-                                  flops(attention, shape, all) / 1e9, bytes / 1e6)
-                 << llvm::formatv("  expected  {0:f2}x the speed of dense\n", speedup)
-                 << llvm::formatv("  mask      build: 0 bytes, 0 ms; tiles derived in {0:f2} ms\n",
-                                  facts.derivationMs);
-  }
-  if (options.picture.empty())
+private:
+  int examine(const std::string &target, TargetFacts &facts, std::optional<MaskView> &view) {
+    std::vector<TargetRequest> requests;
+    std::string error;
+    if (!parseTarget(target, report.variant, queryType(report.attention), requests, error)) {
+      std::cerr << "attnc: error: " << error << "\n";
+      return kUsage;
+    }
+    facts.target = target;
+    facts.arch = requests.front().arch;
+    std::string message;
+    modules.push_back({});
+    {
+      llvm::raw_string_ostream stream(message);
+      DiagnosticPrinter printer(context.get(), stream);
+      modules.back() =
+          lowerToTile(*context, checked, report.attention, requests.front(), report.variant);
+    }
+    if (!modules.back()) {
+      facts.refusal = llvm::StringRef(message).trim().str();
+      return kDone;
+    }
+    mlir::tile::KernelOp kernel = *modules.back()->getOps<mlir::tile::KernelOp>().begin();
+    view = MaskView::create(kernel, facts.refusal);
+    if (!view)
+      return kDone;
+    facts.blockQ = view->blockQ;
+    facts.blockK = view->blockK;
+    double tiles = (double(report.shape.qLength) / double(view->blockQ) + 1) *
+                   (double(report.shape.keyCount()) / double(view->blockK) + 1);
+    if (tiles > maxTiles) {
+      std::cerr << "attnc: error: the call has " << tiles << " tiles; at most " << maxTiles
+                << " are looked at; give a smaller --shape\n";
+      return kRejected;
+    }
+    facts.tiles = explain(*view, report.shape);
+    if (!call.headChosen && call.heads > 1 && readsHead(*report.attention.mask))
+      examineHeads(*view, facts);
+    facts.visitedFlops = report.flops(facts.visitedPairs());
+    KernelInfo record = makeKernelRecord(kernel, requests.front().kind, requests.front().arch);
+    facts.bytes = bytesMoved(record, report.shape);
+    facts.machine = defaultMachine(requests.front().kind, facts.arch, record.bindings[1].type);
+    for (const std::string &given : options.machines)
+      if (auto [name, figures] = llvm::StringRef(given).split('='); name == target)
+        parseMachine(figures, facts.machine);
     return kDone;
-  PictureText text{attention.name + " (" + options.target + ", " + variant + ")"};
-  bool svg = llvm::StringRef(options.picture).ends_with(".svg");
-  if (!svg && !llvm::StringRef(options.picture).ends_with(".png")) {
+  }
+
+  // Of very many heads, some evenly chosen ones.
+  void examineHeads(MaskView &view, TargetFacts &facts) {
+    constexpr int64_t most = 32;
+    int64_t every = (call.heads + most - 1) / most;
+    CallShape shape = report.shape;
+    for (int64_t head = 0; head < call.heads; head += every) {
+      shape.inputs.head = static_cast<int32_t>(head);
+      Explanation tiles = explain(view, shape);
+      double visited = tiles.visitedPairs;
+      facts.leastVisited = facts.headsSeen ? std::min(facts.leastVisited, visited) : visited;
+      facts.mostVisited = std::max(facts.mostVisited, visited);
+      facts.meanPairs += tiles.pairs;
+      facts.meanVisited += visited;
+      ++facts.headsSeen;
+    }
+    facts.meanPairs /= double(facts.headsSeen);
+    facts.meanVisited /= double(facts.headsSeen);
+  }
+
+  int draw(const TargetFacts &facts, MaskView &view) {
+    PictureText text{report.attention.name + " (" + facts.target + " " + facts.arch + ", " +
+                         report.variant + ")",
+                     pictureTicks(report.attention, call, spec::Side::Query),
+                     pictureTicks(report.attention, call, spec::Side::Key)};
+    bool svg = llvm::StringRef(options.picture).ends_with(".svg");
+    int exitCode = kDone;
+    writeOutput(options.picture,
+                svg ? drawSvg(view, report.shape, facts.tiles, text)
+                    : drawPng(view, report.shape, facts.tiles, text),
+                exitCode);
+    return exitCode;
+  }
+
+  const Options &options;
+  const spec::CheckedSpec &checked;
+  const SpecCall &call;
+  Report report;
+  std::unique_ptr<mlir::MLIRContext> context;
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
+};
+
+int explainSpec(const Options &options) {
+  if (!options.picture.empty() && !options.picture.ends_with(".svg") &&
+      !options.picture.ends_with(".png")) {
     std::cerr << "attnc: error: --picture is '" << options.picture
               << "'; its name must end in .png or .svg\n";
     return kUsage;
   }
-  int exitCode = kDone;
-  writeOutput(options.picture,
-              svg ? drawSvg(*view, shape, facts, text) : drawPng(*view, shape, facts, text),
-              exitCode);
-  return exitCode;
-}
-
-int explainSpec(const Options &options) {
+  for (const std::string &given : options.machines) {
+    Machine machine;
+    std::string name = given.substr(0, given.find('='));
+    if (!llvm::is_contained(options.targets, name) ||
+        !parseMachine(llvm::StringRef(given).split('=').second, machine)) {
+      std::cerr << "attnc: error: --machine has '" << given
+                << "'; write TARGET=TFLOPS:GBPS, such as cpu=1.5:40, for a target of --target\n";
+      return kUsage;
+    }
+  }
   int exitCode = kDone;
   auto checked = loadSpec(options.spec, exitCode);
   if (!checked)
@@ -161,7 +208,14 @@ int explainSpec(const Options &options) {
   const spec::AttentionSpec *attention = pickAttention(*checked, options.name);
   if (!attention)
     return kUsage;
-  return explainOne(options, *checked, *attention);
+  SpecCall call;
+  if (int code = readCall(*attention, options.call, call); code != kDone)
+    return code;
+  if (!options.at.empty())
+    return explainAt(*checked, *attention, call, options.at, options.json);
+  if (!haveTables(*attention, *attention->mask, call))
+    return kRejected;
+  return Explainer(options, *checked, *attention, call).run();
 }
 
 } // namespace
@@ -173,7 +227,16 @@ void addExplainCommand(CLI::App &app, int &exitCode) {
   command->add_option("SPEC", options->spec, "Spec file (.attn)")->required();
   command->add_option("--name", options->name, "Which attention of the file; default: the first");
   options->call.add(*command);
-  command->add_option("--target", options->target, "Whose tiles to show")->capture_default_str();
+  command
+      ->add_option("--at", options->at,
+                   "List the keys that one query sees, and why: q=N or axis=N,...; also head=N, "
+                   "batch=N")
+      ->delimiter(',');
+  command->add_option("--target", options->targets, "Whose tiles to show; the picture is the first's")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--machine", options->machines,
+                      "What a target reaches at most: TARGET=TFLOPS:GBPS; may be repeated");
   command->add_option("--dtype", options->variant, "f32, bf16, f16 or int8");
   command->add_flag("--json", options->json, "Print JSON");
   command->add_option("--picture", options->picture, "Draw the mask: FILE.png or FILE.svg");

@@ -15,7 +15,8 @@ void CallOptions::add(CLI::App &command) {
   command
       .add_option("--shape", shape,
                   "Sizes: axis=n for streams and ragged axes, param=n, or q=n, kv=n, q_position=n, "
-                  "kv_position=n, heads=n, kv_heads=n, batch=n, layer=n; separated by commas")
+                  "kv_position=n, heads=n, kv_heads=n, head=n, batch=n, layer=n; separated by "
+                  "commas")
       ->delimiter(',');
   command.add_option("--set", params, "A parameter: NAME=VALUE; may be repeated");
   command.add_option("--table", tables, "A table's contents: NAME=FILE.npy; may be repeated");
@@ -60,6 +61,7 @@ public:
     call.batch = std::max<int64_t>(take("batch", 1), 1);
     call.batched = used.count("batch") != 0;
     call.head = take("head", 0);
+    call.headChosen = used.count("head") != 0;
     if (call.head >= call.heads) {
       std::cerr << "attnc: error: head " << call.head << " of " << call.heads << " heads\n";
       return kRejected;

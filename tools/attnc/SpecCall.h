@@ -24,6 +24,7 @@ struct SpecCall {
   int64_t queries = 0, keys = 0, queryPosition = 0, keyPosition = 0;
   int64_t heads = 1, kvHeads = 1, batch = 1;
   bool batched = false;      // the batch was given, be it 1
+  bool headChosen = false;   // the head was given
   int64_t head = 0;          // which one to look at, where one is looked at
   oracle::Bindings bindings; // a table that was not given has no extents
   int32_t queryAt(int64_t row) const { return static_cast<int32_t>(queryPosition + row); }

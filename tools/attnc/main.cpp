@@ -10,6 +10,7 @@ int main(int argc, char **argv) {
   int exitCode = kDone;
   addCheckCommand(app, exitCode);
   addCompileCommand(app, exitCode);
+  addDiffCommand(app, exitCode);
   addExplainCommand(app, exitCode);
   addMaskCommands(app, exitCode);
   addModelCommand(app, exitCode);

@@ -1,0 +1,245 @@
+// Asks the oracle about every key of one query and says the answer in runs.
+#include "tools/attnc/ExplainAt.h"
+
+#include "compiler/oracle/Places.h"
+#include "compiler/oracle/Witness.h"
+
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <charconv>
+#include <iostream>
+#include <map>
+
+namespace attn::tools {
+
+namespace {
+
+constexpr size_t maxLines = 200;
+constexpr int64_t maxNamed = 1 << 17; // keys whose coordinates are looked up for one line
+
+// `length` keys from `first` on; all of that `count` times, each `step` further;
+// all of that again, and so on: an axis of a box each.
+struct Run {
+  struct Level {
+    int64_t count, step;
+    bool operator==(const Level &) const = default;
+  };
+  int32_t first;
+  int64_t length = 1;
+  std::vector<Level> levels;
+  oracle::Witness why;
+
+  bool alike(const Run &other) const {
+    return length == other.length && levels == other.levels && why == other.why;
+  }
+  std::vector<int32_t> keys() const {
+    std::vector<int32_t> result;
+    for (int64_t i = 0; i < length; ++i)
+      result.push_back(static_cast<int32_t>(first + i));
+    for (const Level &level : levels) {
+      size_t size = result.size();
+      for (int64_t i = 1; i < level.count; ++i)
+        for (size_t j = 0; j < size; ++j)
+          result.push_back(static_cast<int32_t>(result[j] + i * level.step));
+    }
+    return result;
+  }
+  int64_t count() const {
+    int64_t result = length;
+    for (const Level &level : levels)
+      result *= level.count;
+    return result;
+  }
+  int64_t last() const {
+    int64_t result = first + length - 1;
+    for (const Level &level : levels)
+      result += (level.count - 1) * level.step;
+    return result;
+  }
+};
+
+// Alike runs at equal distances become one. False if there were none.
+bool fold(std::vector<Run> &runs) {
+  std::vector<Run> folded;
+  for (size_t i = 0; i < runs.size();) {
+    size_t end = i + 1;
+    int64_t step = end < runs.size() ? int64_t(runs[end].first) - runs[i].first : 0;
+    while (end < runs.size() && runs[end].alike(runs[i]) &&
+           int64_t(runs[end].first) - runs[end - 1].first == step)
+      ++end;
+    folded.push_back(runs[i]);
+    if (end - i > 1)
+      folded.back().levels.push_back({static_cast<int64_t>(end - i), step});
+    i = end;
+  }
+  bool fewer = folded.size() < runs.size();
+  runs = std::move(folded);
+  return fewer;
+}
+
+// Neighbouring keys with one reason, folded.
+std::vector<Run> findRuns(const spec::AttentionSpec &spec, const SpecCall &call,
+                          oracle::Point point) {
+  std::vector<Run> runs;
+  for (int64_t i = 0; i < call.keys; ++i) {
+    point.keyPosition = call.keyAt(i);
+    oracle::Witness why = oracle::witness(*spec.mask, call.bindings, point);
+    if (!why.admitted)
+      continue;
+    if (!runs.empty() && runs.back().first + runs.back().length == point.keyPosition &&
+        runs.back().why == why)
+      ++runs.back().length;
+    else
+      runs.push_back({point.keyPosition, 1, {}, std::move(why)});
+  }
+  while (fold(runs)) {
+  }
+  return runs;
+}
+
+std::string keysOf(const Run &run) {
+  std::string text = std::to_string(run.first);
+  size_t level = 0;
+  if (run.length > 1) {
+    text += ".." + std::to_string(run.first + run.length - 1);
+  } else if (!run.levels.empty()) {
+    const Run::Level &l = run.levels[level++];
+    text += ".." + std::to_string(run.first + (l.count - 1) * l.step) + " step " +
+            std::to_string(l.step);
+  }
+  for (; level < run.levels.size(); ++level)
+    text += ", " + std::to_string(run.levels[level].count) + " times, each " +
+            std::to_string(run.levels[level].step) + " further";
+  return text;
+}
+
+std::string coordinates(const oracle::Places &places, const Run &run) {
+  if (run.count() > maxNamed)
+    return places.describe(spec::Side::Key, run.first) + " .. " +
+           places.describe(spec::Side::Key, static_cast<int32_t>(run.last()));
+  return places.describe(spec::Side::Key, run.keys());
+}
+
+int parse(const std::vector<std::string> &at, std::map<std::string, int64_t> &values) {
+  for (const std::string &item : at) {
+    size_t equals = item.find('=');
+    int64_t value = 0;
+    const char *end = item.data() + item.size();
+    bool good = equals != std::string::npos && equals != 0 && equals + 1 != item.size() &&
+                std::from_chars(item.data() + equals + 1, end, value).ptr == end;
+    if (!good) {
+      std::cerr << "attnc: error: --at has '" << item
+                << "'; write q=N, or axis=N for axes of the query, separated by commas\n";
+      return kUsage;
+    }
+    values[item.substr(0, equals)] = value;
+  }
+  return kDone;
+}
+
+int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracle::Places &places,
+              std::map<std::string, int64_t> values, oracle::Point &point) {
+  auto take = [&](const char *name, int64_t otherwise) {
+    auto it = values.find(name);
+    int64_t value = it == values.end() ? otherwise : it->second;
+    if (it != values.end())
+      values.erase(it);
+    return value;
+  };
+  point.head = static_cast<int32_t>(take("head", call.head));
+  point.batch = static_cast<int32_t>(take("batch", 0));
+  if (point.head < 0 || point.head >= call.heads || point.batch < 0 || point.batch >= call.batch) {
+    std::cerr << "attnc: error: --at asks for head " << point.head << ", batch " << point.batch
+              << "; there are " << call.heads << " heads and " << call.batch << " batch entries\n";
+    return kRejected;
+  }
+  if (values.count("q")) {
+    int64_t row = take("q", 0) - call.queryPosition;
+    if (!values.empty() || row < 0 || row >= call.queries) {
+      std::cerr << "attnc: error: --at q takes no axes beside it and lies in "
+                << call.queryPosition << ".." << call.queryPosition + call.queries - 1 << "\n";
+      return kRejected;
+    }
+    point.queryPosition = call.queryAt(row);
+    return kDone;
+  }
+  std::vector<std::string> names = places.names(spec::Side::Query);
+  for (const auto &[name, value] : values)
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      std::cerr << "attnc: error: --at names '" << name << "'; axes of the query are ";
+      for (size_t i = 0; i < names.size(); i += 2)
+        std::cerr << (i ? ", " : "") << names[i];
+      std::cerr << "\n";
+      return kRejected;
+    }
+  auto found = places.find(spec::Side::Query, call.queryAt(0), call.queries, values);
+  if (!found) {
+    std::cerr << "attnc: error: no query of the call has the coordinates of --at; enlarge --shape "
+                 "or change them\n";
+    return kRejected;
+  }
+  point.queryPosition = *found;
+  return kDone;
+}
+
+} // namespace
+
+int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &attention,
+              const SpecCall &call, const std::vector<std::string> &at, bool json) {
+  std::map<std::string, int64_t> values;
+  if (int code = parse(at, values); code != kDone)
+    return code;
+  if (!haveTables(attention, *attention.mask, call))
+    return kRejected;
+  oracle::Places places(attention, call.bindings);
+  oracle::Point point;
+  if (int code = findQuery(attention, call, places, values, point); code != kDone)
+    return code;
+  std::vector<Run> runs = findRuns(attention, call, point);
+  int64_t seen = 0;
+  for (const Run &run : runs)
+    seen += run.count();
+  std::string query = places.describe(spec::Side::Query, point.queryPosition);
+  if (json) {
+    llvm::json::Array list;
+    for (const Run &run : runs) {
+      llvm::json::Array clauses;
+      for (const oracle::Clause &clause : run.why.clauses)
+        clauses.push_back(llvm::json::Object{{"text", oracle::sourceText(checked, clause)},
+                                             {"place", oracle::sourcePlace(checked, clause)}});
+      llvm::json::Array levels;
+      for (const Run::Level &level : run.levels)
+        levels.push_back(llvm::json::Object{{"count", level.count}, {"step", level.step}});
+      list.push_back(llvm::json::Object{{"first", run.first}, {"length", run.length},
+                                        {"repeats", std::move(levels)},
+                                        {"coordinates", coordinates(places, run)},
+                                        {"clauses", std::move(clauses)}});
+    }
+    llvm::json::Object object{{"spec", attention.name},
+                              {"head", point.head},
+                              {"batch", point.batch},
+                              {"query", point.queryPosition},
+                              {"coordinates", query},
+                              {"keys", call.keys},
+                              {"admitted", seen},
+                              {"runs", std::move(list)}};
+    llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(object))) << "\n";
+    return kDone;
+  }
+  std::cout << attention.name << ": query " << point.queryPosition << " (" << query << ") of head "
+            << point.head << " sees " << seen << " of " << call.keys << " keys\n";
+  for (size_t i = 0; i < runs.size() && i < maxLines; ++i) {
+    const Run &run = runs[i];
+    std::cout << "  keys " << keysOf(run) << "   " << coordinates(places, run) << "\n      "
+              << oracle::explainClauses(checked, run.why);
+    if (!run.why.clauses.empty())
+      std::cout << "   (" << oracle::sourcePlace(checked, run.why.clauses.front()) << ")";
+    std::cout << "\n";
+  }
+  if (runs.size() > maxLines)
+    std::cout << "  and " << runs.size() - maxLines << " more runs; --json lists all\n";
+  return kDone;
+}
+
+} // namespace attn::tools
