@@ -145,7 +145,8 @@ LogicalResult KernelOp::verify() {
       return emitOpError("has binding '")
              << binding.getName() << "' of role " << stringifyRole(role) << " at " << index
              << "; the order is q, k, v, o, lse, k_scale, v_scale, tables, inputs";
-    if (!names.insert(binding.getName()).second)
+    // Tensors of fixed roles are known by role; a table may be called `v` too.
+    if (role >= Role::table && !names.insert(binding.getName()).second)
       return emitOpError("has two bindings '") << binding.getName() << "'";
     if (failed(verifyBinding(*this, binding)))
       return failure();

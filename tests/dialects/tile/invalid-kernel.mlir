@@ -49,8 +49,8 @@ tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f3
 
 // -----
 
-// expected-error@+1 {{has two bindings 'q'}}
-tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"q", k, f32, 4>, #tile.binding<"v", v, f32, 4>, #tile.binding<"o", o, f32, 4>] params []
+// expected-error@+1 {{has two bindings 'a'}}
+tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f32, 4>, #tile.binding<"v", v, f32, 4>, #tile.binding<"o", o, f32, 4>, #tile.binding<"a", table, f32, 1>, #tile.binding<"a", table, f32, 1>] params []
     block_q 8 block_k 16 qk_dim 32 v_dim 64 {
 }
 
