@@ -6,9 +6,9 @@
 
 using namespace mlir::attn;
 
-static constexpr int64_t kSide = 1000;   // pixels at most
-static constexpr int64_t kSamples = 3;   // per side of a pixel that covers several tokens
-static constexpr int64_t kVisible = 6;   // pixels between two lines of the grid, at least
+static constexpr int64_t kSide = 1000; // pixels at most
+static constexpr int64_t kSamples = 3; // per side of a pixel that covers several tokens
+static constexpr int64_t kVisible = 6; // pixels between two lines of the grid, at least
 
 MaskRaster::MaskRaster(MaskView &view, const CallShape &shape) : view(view), shape(shape) {
   int64_t longest = std::max<int64_t>({shape.qLength, shape.keyCount(), 1});
@@ -41,9 +41,12 @@ void MaskRaster::classifyRow(int64_t block) {
 
 Color MaskRaster::colorAt(int64_t query, int64_t key) {
   switch (classes[blockOf[key]]) {
-  case TileClass::full: return kFullTile;
-  case TileClass::empty: return kEmptyTile;
-  case TileClass::partial: break;
+  case TileClass::full:
+    return kFullTile;
+  case TileClass::empty:
+    return kEmptyTile;
+  case TileClass::partial:
+    break;
   }
   return view.admits(shape.qPosition + query, positionOf[key], shape.inputs) ? kPartialAdmitted
                                                                              : kPartialExcluded;

@@ -69,7 +69,7 @@ Witness witness(const Expr &mask, const Bindings &bindings, const Point &point) 
 }
 
 static std::pair<std::string_view, std::string_view> fileOf(const spec::CheckedSpec &spec,
-                                                           spec::SourceRange range) {
+                                                            spec::SourceRange range) {
   const auto &library = spec::standardLibrary();
   if (range.file != 0 && range.file <= library.size())
     return {library[range.file - 1].name, library[range.file - 1].text};

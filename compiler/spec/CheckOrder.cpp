@@ -116,8 +116,8 @@ bool firstAxisOutermost(const SpaceInfo &space) {
 Decode Checker::gridDecode(const TokenGroup &group, const std::vector<uint32_t> &sequence,
                            uint32_t axis, int64_t below) {
   const SpaceInfo space = spec.spaces[group.space];
-  size_t at = static_cast<size_t>(std::find(sequence.begin(), sequence.end(), axis) -
-                                  sequence.begin());
+  size_t at =
+      static_cast<size_t>(std::find(sequence.begin(), sequence.end(), axis) - sequence.begin());
   Decode decode;
   decode.base = group.base;
   decode.divisor.value = below;

@@ -54,9 +54,8 @@ bool Checker::indicesFit(const TableInfo &table, const std::vector<ExprPtr> &ind
     Bounds bounds = boundsOf(index, environment);
     bool whole = index.op == Op::Head && spec.heads != 0;
     if (index.op == Op::Coordinate) {
-      std::optional<Extent> extent = spec.spaces[index.coordinate().space]
-                                         .axes[index.coordinate().axis]
-                                         .extent;
+      std::optional<Extent> extent =
+          spec.spaces[index.coordinate().space].axes[index.coordinate().axis].extent;
       whole = extent->isStatic() && extent->value > 0;
       if (whole)
         bounds = {0, 0, static_cast<double>(extent->value - 1)};
@@ -67,9 +66,9 @@ bool Checker::indicesFit(const TableInfo &table, const std::vector<ExprPtr> &ind
     auto show = [](double value) { return std::to_string(static_cast<int64_t>(value)); };
     std::string found = bounds.low == bounds.high ? "is " + show(bounds.low)
                         : std::isinf(bounds.high) ? "is at least " + show(bounds.low)
-                        : std::isinf(bounds.low)  ? "is at most " + show(bounds.high)
-                                                  : "reaches " + show(bounds.low) + ".." +
-                                                       show(bounds.high);
+                        : std::isinf(bounds.low)
+                            ? "is at most " + show(bounds.high)
+                            : "reaches " + show(bounds.low) + ".." + show(bounds.high);
     report(DiagnosticId::table_c3, index.range,
            {std::to_string(i + 1), "`" + table.name + "`", found, show(last)});
     fit = false;

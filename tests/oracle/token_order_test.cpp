@@ -112,8 +112,9 @@ TEST(TokenOrder, masksDoNotChange) {
     return Token{place.coordinates[0].second, place.coordinates[1].second,
                  place.coordinates[2].second};
   };
-  for (const char *order : {"order (x, y, t)", "order tiled (t: 2, y: 2, x: 4)",
-                            "order tiled (y: 4)", "order morton (y, x)", "order morton (t, x, y)"}) {
+  for (const char *order :
+       {"order (x, y, t)", "order tiled (t: 2, y: 2, x: 4)", "order tiled (y: 4)",
+        "order morton (y, x)", "order morton (t, x, y)"}) {
     spec::AttentionSpec other = ordered(space, order, mask);
     Places places(other, bindings);
     for (int32_t q = 5; q < 69; ++q)
@@ -121,7 +122,8 @@ TEST(TokenOrder, masksDoNotChange) {
         Token tq = tokenOf(places, spec::Side::Query, q), tk = tokenOf(places, spec::Side::Key, k);
         int32_t plainQ = 5 + (tq[0] * 4 + tq[1]) * 8 + tq[2];
         int32_t plainK = 5 + (tk[0] * 4 + tk[1]) * 8 + tk[2];
-        ASSERT_EQ(maskAt(other, bindings, 0, 0, q, k), maskAt(plain, bindings, 0, 0, plainQ, plainK))
+        ASSERT_EQ(maskAt(other, bindings, 0, 0, q, k),
+                  maskAt(plain, bindings, 0, 0, plainQ, plainK))
             << order << " q " << q << " k " << k;
       }
   }

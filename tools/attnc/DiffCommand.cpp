@@ -65,8 +65,14 @@ public:
     std::string verdict = admits(pair) ? "admits it" : "excludes it";
     if (!attention)
       return verdict;
-    oracle::Point point{int32_t(pair.batch), int32_t(pair.head), call.queryAt(pair.query),
-                        call.keyAt(pair.key), 0, 0, 0, 0};
+    oracle::Point point{int32_t(pair.batch),
+                        int32_t(pair.head),
+                        call.queryAt(pair.query),
+                        call.keyAt(pair.key),
+                        0,
+                        0,
+                        0,
+                        0};
     oracle::Witness why = oracle::witness(*attention->mask, call.bindings, point);
     verdict += ": " + oracle::explainClauses(*checked, why);
     if (!why.clauses.empty())
@@ -107,8 +113,8 @@ public:
 
   int run() {
     std::set<std::string> used;
-    for (auto [side, path, name] : {std::tuple(&a, &options.a, &options.nameA),
-                                    std::tuple(&b, &options.b, &options.nameB)})
+    for (auto [side, path, name] :
+         {std::tuple(&a, &options.a, &options.nameA), std::tuple(&b, &options.b, &options.nameB)})
       if (int code = side->load(*path, *name, options.call, used); code != kDone)
         return code;
     if (int code = refuseUnused(options.call, used, "either side"); code != kDone)
@@ -199,7 +205,8 @@ private:
     if (!a.attention || !b.attention || (!a.attention->score && !b.attention->score))
       return kDone;
     for (const Side *side : {&a, &b})
-      if (side->attention->score && !haveTables(*side->attention, *side->attention->score, side->call))
+      if (side->attention->score &&
+          !haveTables(*side->attention, *side->attention->score, side->call))
         return kRejected;
     int result = kDone;
     forEachPair([&](const Pair &pair) {

@@ -18,14 +18,48 @@ namespace {
 constexpr size_t maxLines = 200;
 constexpr int64_t maxNamed = 1 << 17; // keys whose coordinates are looked up for one line
 
-// `length` keys from `first` on; all of that `count` times, each `step` further;
+// The keys of a call in the order in which they are listed: by position, or, where
+// the tokens of a space are not in row-major order, by coordinates.
+struct KeyList {
+  std::vector<int32_t> positions;
+  bool byCoordinates = false;
+};
+
+KeyList listKeys(const spec::AttentionSpec &spec, const SpecCall &call,
+                 const oracle::Places &places) {
+  KeyList list;
+  for (int64_t i = 0; i < call.keys; ++i)
+    list.positions.push_back(call.keyAt(i));
+  for (const spec::TokenGroup &group : spec.keys.groups)
+    list.byCoordinates |= spec.spaces[group.space].order.kind != spec::OrderKind::RowMajor;
+  if (!list.byCoordinates)
+    return list;
+  std::vector<std::pair<std::vector<int32_t>, int32_t>> keyed;
+  std::string before;
+  int32_t part = -1; // of a concatenation: its spaces stay in their order
+  for (int32_t position : list.positions) {
+    oracle::Places::Place place = places.at(spec::Side::Key, position);
+    part += place.space != before || part < 0;
+    before = place.space;
+    std::vector<int32_t> key{part};
+    for (const auto &[name, value] : place.coordinates)
+      key.push_back(value);
+    keyed.emplace_back(std::move(key), position);
+  }
+  std::sort(keyed.begin(), keyed.end());
+  std::transform(keyed.begin(), keyed.end(), list.positions.begin(),
+                 [](const auto &entry) { return entry.second; });
+  return list;
+}
+
+// `length` keys of the list from `first` on; all of that `count` times, each `step` further;
 // all of that again, and so on: an axis of a box each.
 struct Run {
   struct Level {
     int64_t count, step;
     bool operator==(const Level &) const = default;
   };
-  int32_t first;
+  int64_t first; // index into the list
   int64_t length = 1;
   std::vector<Level> levels;
   oracle::Witness why;
@@ -33,15 +67,15 @@ struct Run {
   bool alike(const Run &other) const {
     return length == other.length && levels == other.levels && why == other.why;
   }
-  std::vector<int32_t> keys() const {
-    std::vector<int32_t> result;
+  std::vector<int64_t> indices() const {
+    std::vector<int64_t> result;
     for (int64_t i = 0; i < length; ++i)
-      result.push_back(static_cast<int32_t>(first + i));
+      result.push_back(first + i);
     for (const Level &level : levels) {
       size_t size = result.size();
       for (int64_t i = 1; i < level.count; ++i)
         for (size_t j = 0; j < size; ++j)
-          result.push_back(static_cast<int32_t>(result[j] + i * level.step));
+          result.push_back(result[j] + i * level.step);
     }
     return result;
   }
@@ -59,18 +93,34 @@ struct Run {
   }
 };
 
-// Alike runs at equal distances become one. False if there were none.
-bool fold(std::vector<Run> &runs) {
+std::string coordinates(const oracle::Places &places, const KeyList &list, const Run &run) {
+  if (run.count() > maxNamed)
+    return places.describe(spec::Side::Key, list.positions[size_t(run.first)]) + " .. " +
+           places.describe(spec::Side::Key, list.positions[size_t(run.last())]);
+  std::vector<int32_t> positions;
+  for (int64_t index : run.indices())
+    positions.push_back(list.positions[size_t(index)]);
+  return places.describe(spec::Side::Key, positions);
+}
+
+// Alike runs at equal distances become one, if they are a box of coordinates or
+// many. False if there were none.
+template <typename IsBox> bool fold(std::vector<Run> &runs, IsBox isBox) {
+  constexpr size_t many = 4;
   std::vector<Run> folded;
   for (size_t i = 0; i < runs.size();) {
     size_t end = i + 1;
-    int64_t step = end < runs.size() ? int64_t(runs[end].first) - runs[i].first : 0;
+    int64_t step = end < runs.size() ? runs[end].first - runs[i].first : 0;
     while (end < runs.size() && runs[end].alike(runs[i]) &&
-           int64_t(runs[end].first) - runs[end - 1].first == step)
+           runs[end].first - runs[end - 1].first == step)
       ++end;
-    folded.push_back(runs[i]);
-    if (end - i > 1)
-      folded.back().levels.push_back({static_cast<int64_t>(end - i), step});
+    Run whole = runs[i];
+    whole.levels.push_back({static_cast<int64_t>(end - i), step});
+    if (end - i == 1 || (end - i < many && !isBox(whole))) {
+      folded.push_back(runs[i++]);
+      continue;
+    }
+    folded.push_back(std::move(whole));
     i = end;
   }
   bool fewer = folded.size() < runs.size();
@@ -80,45 +130,44 @@ bool fold(std::vector<Run> &runs) {
 
 // Neighbouring keys with one reason, folded.
 std::vector<Run> findRuns(const spec::AttentionSpec &spec, const SpecCall &call,
-                          oracle::Point point) {
+                          const oracle::Places &places, const KeyList &list, oracle::Point point) {
   std::vector<Run> runs;
   for (int64_t i = 0; i < call.keys; ++i) {
-    point.keyPosition = call.keyAt(i);
+    point.keyPosition = list.positions[size_t(i)];
     oracle::Witness why = oracle::witness(*spec.mask, call.bindings, point);
     if (!why.admitted)
       continue;
-    if (!runs.empty() && runs.back().first + runs.back().length == point.keyPosition &&
-        runs.back().why == why)
+    if (!runs.empty() && runs.back().first + runs.back().length == i && runs.back().why == why)
       ++runs.back().length;
     else
-      runs.push_back({point.keyPosition, 1, {}, std::move(why)});
+      runs.push_back({i, 1, {}, std::move(why)});
   }
-  while (fold(runs)) {
+  auto isBox = [&](const Run &run) {
+    return coordinates(places, list, run).find(" .. ") == std::string::npos;
+  };
+  while (fold(runs, isBox)) {
   }
   return runs;
 }
 
-std::string keysOf(const Run &run) {
-  std::string text = std::to_string(run.first);
+// Positions, unless they lie scattered.
+std::string keysOf(const KeyList &list, const Run &run) {
+  if (list.byCoordinates)
+    return std::to_string(run.count()) + (run.count() == 1 ? " key" : " keys");
+  int64_t first = list.positions[size_t(run.first)];
+  std::string text = (run.count() == 1 ? "key " : "keys ") + std::to_string(first);
   size_t level = 0;
   if (run.length > 1) {
-    text += ".." + std::to_string(run.first + run.length - 1);
+    text += ".." + std::to_string(first + run.length - 1);
   } else if (!run.levels.empty()) {
     const Run::Level &l = run.levels[level++];
-    text += ".." + std::to_string(run.first + (l.count - 1) * l.step) + " step " +
-            std::to_string(l.step);
+    text +=
+        ".." + std::to_string(first + (l.count - 1) * l.step) + " step " + std::to_string(l.step);
   }
   for (; level < run.levels.size(); ++level)
     text += ", " + std::to_string(run.levels[level].count) + " times, each " +
             std::to_string(run.levels[level].step) + " further";
   return text;
-}
-
-std::string coordinates(const oracle::Places &places, const Run &run) {
-  if (run.count() > maxNamed)
-    return places.describe(spec::Side::Key, run.first) + " .. " +
-           places.describe(spec::Side::Key, static_cast<int32_t>(run.last()));
-  return places.describe(spec::Side::Key, run.keys());
 }
 
 int parse(const std::vector<std::string> &at, std::map<std::string, int64_t> &values) {
@@ -157,8 +206,8 @@ int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracl
   if (values.count("q")) {
     int64_t row = take("q", 0) - call.queryPosition;
     if (!values.empty() || row < 0 || row >= call.queries) {
-      std::cerr << "attnc: error: --at q takes no axes beside it and lies in "
-                << call.queryPosition << ".." << call.queryPosition + call.queries - 1 << "\n";
+      std::cerr << "attnc: error: --at q takes no axes beside it and lies in " << call.queryPosition
+                << ".." << call.queryPosition + call.queries - 1 << "\n";
       return kRejected;
     }
     point.queryPosition = call.queryAt(row);
@@ -196,7 +245,8 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
   oracle::Point point;
   if (int code = findQuery(attention, call, places, values, point); code != kDone)
     return code;
-  std::vector<Run> runs = findRuns(attention, call, point);
+  KeyList keys = listKeys(attention, call, places);
+  std::vector<Run> runs = findRuns(attention, call, places, keys, point);
   int64_t seen = 0;
   for (const Run &run : runs)
     seen += run.count();
@@ -211,19 +261,18 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
       llvm::json::Array levels;
       for (const Run::Level &level : run.levels)
         levels.push_back(llvm::json::Object{{"count", level.count}, {"step", level.step}});
-      list.push_back(llvm::json::Object{{"first", run.first}, {"length", run.length},
+      list.push_back(llvm::json::Object{{"first", run.first},
+                                        {"length", run.length},
                                         {"repeats", std::move(levels)},
-                                        {"coordinates", coordinates(places, run)},
+                                        {"coordinates", coordinates(places, keys, run)},
                                         {"clauses", std::move(clauses)}});
     }
-    llvm::json::Object object{{"spec", attention.name},
-                              {"head", point.head},
-                              {"batch", point.batch},
-                              {"query", point.queryPosition},
-                              {"coordinates", query},
-                              {"keys", call.keys},
-                              {"admitted", seen},
-                              {"runs", std::move(list)}};
+    llvm::json::Object object{
+        {"spec", attention.name}, {"head", point.head},
+        {"batch", point.batch},   {"query", point.queryPosition},
+        {"coordinates", query},   {"keys", call.keys},
+        {"admitted", seen},       {"listed_by", keys.byCoordinates ? "coordinates" : "position"},
+        {"runs", std::move(list)}};
     llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(object))) << "\n";
     return kDone;
   }
@@ -231,7 +280,7 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
             << point.head << " sees " << seen << " of " << call.keys << " keys\n";
   for (size_t i = 0; i < runs.size() && i < maxLines; ++i) {
     const Run &run = runs[i];
-    std::cout << "  keys " << keysOf(run) << "   " << coordinates(places, run) << "\n      "
+    std::cout << "  " << keysOf(keys, run) << "   " << coordinates(places, keys, run) << "\n      "
               << oracle::explainClauses(checked, run.why);
     if (!run.why.clauses.empty())
       std::cout << "   (" << oracle::sourcePlace(checked, run.why.clauses.front()) << ")";

@@ -63,9 +63,11 @@ class Explainer {
 public:
   Explainer(const Options &options, const spec::CheckedSpec &checked,
             const spec::AttentionSpec &attention, const SpecCall &call)
-      : options(options), checked(checked), call(call),
-        report{attention, options.variant.empty() ? defaultVariant(attention) : options.variant,
-               callShape(attention, call), {}},
+      : options(options), checked(checked),
+        call(call), report{attention,
+                           options.variant.empty() ? defaultVariant(attention) : options.variant,
+                           callShape(attention, call),
+                           {}},
         context(makeContext()) {}
 
   int run() {
@@ -232,7 +234,8 @@ void addExplainCommand(CLI::App &app, int &exitCode) {
                    "List the keys that one query sees, and why: q=N or axis=N,...; also head=N, "
                    "batch=N")
       ->delimiter(',');
-  command->add_option("--target", options->targets, "Whose tiles to show; the picture is the first's")
+  command
+      ->add_option("--target", options->targets, "Whose tiles to show; the picture is the first's")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--machine", options->machines,

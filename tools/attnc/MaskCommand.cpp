@@ -44,8 +44,8 @@ int extentOf(const Options &options, const SpecCall &call, Extent &extent) {
     extent.shape.push_back(call.heads);
   extent.shape.push_back(call.queries);
   extent.shape.push_back(call.keys);
-  double pairs = double(extent.batches) * double(extent.heads) * double(call.queries) *
-                 double(call.keys);
+  double pairs =
+      double(extent.batches) * double(extent.heads) * double(call.queries) * double(call.keys);
   if (pairs > double(maxPairs)) {
     std::cerr << "attnc: error: the array would have " << pairs << " elements; at most " << maxPairs
               << " are written; give --head, --batch or a smaller --shape\n";
@@ -73,8 +73,8 @@ void forEachPair(const Extent &extent, const SpecCall &call, Function function) 
                    static_cast<int32_t>(extent.firstHead + h), call.queryAt(q), call.keyAt(k));
 }
 
-int write(const Options &options, std::string_view descr, size_t elementBytes,
-          const Extent &extent, const void *data) {
+int write(const Options &options, std::string_view descr, size_t elementBytes, const Extent &extent,
+          const void *data) {
   Status status = write_npy_as(options.output, descr, elementBytes, extent.shape, data);
   return status.ok() ? kDone : fail(status);
 }
@@ -175,8 +175,7 @@ int writeScore(const Options &options) {
     return code;
   std::vector<double> scores(static_cast<size_t>(product(l.extent.shape)));
   forEachPair(l.extent, l.call, [&](size_t at, int32_t batch, int32_t head, int32_t q, int32_t k) {
-    scores[at] =
-        oracle::scoreAt(l.attention, l.call.bindings, batch, head, q, k, logits.at(at));
+    scores[at] = oracle::scoreAt(l.attention, l.call.bindings, batch, head, q, k, logits.at(at));
   });
   return write(options, "<f8", 8, l.extent, scores.data());
 }
@@ -188,7 +187,8 @@ std::shared_ptr<Options> addCommon(CLI::App &command) {
   options->call.add(command);
   command.add_option("--head", options->head, "One head only; the array has no head axis")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--batch", options->batch, "One batch entry only; the array has no batch axis")
+  command
+      .add_option("--batch", options->batch, "One batch entry only; the array has no batch axis")
       ->check(CLI::NonNegativeNumber);
   command.add_option("-o,--output", options->output, "The array to write (.npy)")->required();
   return options;

@@ -162,8 +162,8 @@ private:
       const spec::SpaceInfo &space = spec.spaces[group.space];
       bool single = space.axes.size() == 1;
       for (const spec::SpaceAxis &axis : space.axes)
-        count *= single && axis.kind == spec::AxisKind::Stream ? take(axis.name, 1024)
-                                                               : extentOf(axis);
+        count *=
+            single && axis.kind == spec::AxisKind::Stream ? take(axis.name, 1024) : extentOf(axis);
       total += count;
     }
     return total;
@@ -193,10 +193,9 @@ private:
     if (!array.ok())
       return fail(array.status());
     auto refuse = [&](const std::string &found, const std::string &wanted) {
-      return fail(
-          Status::invalid_input("table `", info.name, "` has ", found, "; the spec declares ",
-                                wanted)
-              .at(path));
+      return fail(Status::invalid_input("table `", info.name, "` has ", found,
+                                        "; the spec declares ", wanted)
+                      .at(path));
     };
     if (array->shape.size() != info.dims.size())
       return refuse(concat(array->shape.size(), " axes"), std::to_string(info.dims.size()));
