@@ -1,6 +1,7 @@
 // A fuzz target: bytes enter, nothing may crash. Under ATTN_SANITIZE with clang
-// libFuzzer drives it (fuzz_NAME CORPUS); the driver beside this file repeats its
-// seeds and mutations of them as an ordinary test.
+// libFuzzer drives it (`cmake --preset sanitize`, then fuzz_NAME CORPUS; needs the
+// package libclang-rt-22-dev); the driver beside this file repeats its seeds and
+// mutations of them as an ordinary test.
 #pragma once
 
 #include <cstddef>
