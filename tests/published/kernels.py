@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Compiles published specs and runs their kernels against the float64 oracle.
+
+    kernels.py BIN_DIR [RESULTS.json] [--only TEXT] [--targets cpu,spirv,ptx] [--sample N] [--quick]
+
+cpu and spirv: `attn-run verify` compares values and recovers the mask exactly. ptx: compiled
+and, where ptxas is there, assembled; and executed in the emulator by ptx_spec_test. Results
+go into the file after each step, and what it holds for the same spec and build of the compiler
+is not run again. --sample N takes every N-th spec. Exit code 1: a kernel fails.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SPECS = os.path.join(HERE, "..", "..", "specs")
+FOLDERS = ["gym", "flex", "fa4", "natten", "flashinfer", "fastvideo", "papers"]
+DEVICES = {"cpu": "cpu", "spirv": "vulkan"}
+SECONDS = 900  # of one step
+
+
+def all_specs():
+    return [f"{folder}/{name[:-5]}" for folder in FOLDERS
+            for name in sorted(os.listdir(os.path.join(SPECS, folder))) if name.endswith(".attn")]
+
+
+def run(*command, **environment):
+    """What a command printed, or its failure."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS,
+                              env={**os.environ, **environment})
+    except subprocess.TimeoutExpired:
+        return None, f"{os.path.basename(command[0])} {command[1]} takes longer than {SECONDS} s"
+    if done.returncode:
+        return None, (done.stderr + done.stdout).strip()[-600:] or f"exit code {done.returncode}"
+    return done.stdout, None
+
+
+def verify(bin_dir, spec, target, quick):
+    """The result of one spec on one target: {"ok": ...} and figures or the failure."""
+    path, started = os.path.join(SPECS, spec + ".attn"), time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = os.path.join(folder, "kernel.attnb")
+        _, failure = run(f"{bin_dir}/attnc", "compile", path, "--target", target, "--dtype", "f32", "-o", bundle)
+        result = {"compile_seconds": round(time.time() - started, 1)}
+        if not failure and target in DEVICES:
+            text, failure = run(f"{bin_dir}/attn-run", "verify", bundle, "--device", DEVICES[target], "--json",
+                                *(["--quick"] if quick else []))
+            if not failure:
+                kernels = [k for k in json.loads(text)["kernels"] if k["target"] == target]
+                result |= {"error": max(k["error"] for k in kernels), "mask_pairs": sum(k["mask_pairs"] for k in kernels)}
+        elif not failure:
+            name = spec.replace("/", "_")
+            text, failure = run(f"{bin_dir}/ptx_spec_test", f"--gtest_filter=Published/PtxSpec.SinglePrecision*/{name}",
+                                ATTN_PUBLISHED_SPECS=spec)
+            if not failure and "[  PASSED  ] 1 test" not in text:
+                failure = "was not executed in the emulator"
+    return {"ok": not failure, **result, **({"failure": failure} if failure else {})}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("bin_dir")
+    parser.add_argument("results", nargs="?")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--targets", default="cpu,spirv,ptx")
+    parser.add_argument("--sample", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    known = {}
+    if options.results and os.path.exists(options.results):
+        known = json.load(open(options.results))
+    build = int(os.path.getmtime(f"{options.bin_dir}/attnc"))
+    failures = count = 0
+    for target in options.targets.split(","):
+        for spec in all_specs()[:: options.sample]:
+            if options.only not in spec:
+                continue
+            text = zlib.crc32(open(os.path.join(SPECS, spec + ".attn"), "rb").read())
+            entry = known.setdefault(spec, {})
+            count += 1
+            old = entry.get(target)
+            if old and old["spec"] == text and (old["ok"] or old["build"] == build):
+                failures += not old["ok"]
+                continue
+            entry[target] = verify(options.bin_dir, spec, target, options.quick) | {"spec": text, "build": build}
+            if not entry[target]["ok"]:
+                failures += 1
+                print(f"FAIL {spec} {target}: {entry[target]['failure']}", flush=True)
+            if options.results:
+                with open(options.results + ".new", "w") as file:
+                    json.dump(known, file, indent=1, sort_keys=True)
+                os.replace(options.results + ".new", options.results)
+    print(f"{count} kernels, {failures} failures")
+    return 1 if failures or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
