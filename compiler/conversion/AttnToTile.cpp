@@ -1,8 +1,6 @@
 // An attn.attention enters, the tile.kernel of one variant leaves: the online
 // softmax over blocks of keys, with the mask's tile classes derived from it.
-#include "compiler/conversion/Classify.h"
-#include "compiler/conversion/LowerScalars.h"
-#include "compiler/conversion/Passes.h"
+#include "compiler/conversion/KernelBuilder.h"
 
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
@@ -19,61 +17,6 @@ namespace mlir::attn {
 #define GEN_PASS_DEF_ATTNTOTILE
 #include "compiler/conversion/Passes.h.inc"
 } // namespace mlir::attn
-
-namespace {
-
-/// Heads and batch entries are few; the bound keeps index arithmetic on them narrow.
-constexpr IntRange kItemRange{0, (1 << 20) - 1};
-
-/// The places of a kernel's bindings.
-struct BindingPlan {
-  SmallVector<Attribute> bindings;
-  int64_t q = 0, k = 0, v = 0, o = 0, lse = -1, kScale = -1, vScale = -1, firstTable = 0;
-};
-
-class KernelBuilder {
-public:
-  KernelBuilder(AttentionOp attention, RecacheOp recache, OpBuilder &builder,
-                const TileOptions &options)
-      : original(attention), recache(recache), builder(builder), options(options) {}
-
-  FailureOr<tile::KernelOp> run();
-
-private:
-  LogicalResult chooseTypes();
-  void planBindings();
-  int64_t bind(StringRef name, tile::Role role, Type type, unsigned rank);
-  ArrayAttr params();
-
-  tile::TileType tileType(ArrayRef<int64_t> shape, Type type) {
-    return tile::TileType::get(builder.getContext(), shape, type);
-  }
-  KernelTables tables() { return {attention, plan.firstTable}; }
-
-  LogicalResult buildBody(tile::KernelOp kernel);
-  LogicalResult buildClassify(Region &region);
-  LogicalResult buildStep(Region &region, bool masked);
-  LogicalResult buildMask(Value &scores, Value keys);
-  LogicalResult buildScore(Value &scores, Value keys);
-  FailureOr<Value> buildSink();
-  Value dotQK(Value keys);
-  Value loadValues(Value keys);
-
-  AttentionOp original;
-  RecacheOp recache;
-  OpBuilder &builder;
-  const TileOptions &options;
-
-  AttentionOp attention; // a copy whose patterns are expanded
-  Block *mask = nullptr; // of the copy
-  OwningOpRef<AttentionOp> attentionCopy;
-  OwningOpRef<RecacheOp> recacheCopy;
-  Location loc = builder.getUnknownLoc();
-  Type f32, i32, qType, kvType, oType;
-  bool quantized = false;
-  BindingPlan plan;
-  Value q, qScale, factor; // the query tile, its scales if quantised, the exponent factor
-};
 
 //===-- Types and bindings ----------------------------------------------------===//
 
@@ -111,14 +54,20 @@ int64_t KernelBuilder::bind(StringRef name, tile::Role role, Type type, unsigned
   return plan.bindings.size() - 1;
 }
 
+bool mlir::attn::hasDim(InputAttr input) {
+  return llvm::any_of(input.getDims(), [](StringAttr dim) { return dim.getValue() == "dim"; });
+}
+
 void KernelBuilder::planBindings() {
-  plan.q = bind("q", tile::Role::q, qType, 4);
-  plan.k = bind("k", tile::Role::k, kvType, 4);
-  plan.v = bind("v", tile::Role::v, kvType, 4);
+  if (!merge) {
+    plan.q = bind("q", tile::Role::q, qType, 4);
+    plan.k = bind("k", tile::Role::k, kvType, 4);
+    plan.v = bind("v", tile::Role::v, kvType, 4);
+  }
   plan.o = bind("o", tile::Role::o, oType, 4);
   if (original.getEmitLse())
     plan.lse = bind("lse", tile::Role::lse, f32, 3);
-  if (quantized) {
+  if (quantized && !merge) {
     plan.kScale = bind("k_scale", tile::Role::k_scale, f32, 3);
     plan.vScale = bind("v_scale", tile::Role::v_scale, f32, 3);
   }
@@ -126,9 +75,14 @@ void KernelBuilder::planBindings() {
   if (original.getTables())
     for (auto table : original.getTables()->getAsRange<TableAttr>())
       bind(table.getName(), tile::Role::table, table.getElementType(), table.getRank());
-  if (original.getInputs())
+  plan.firstInput = plan.bindings.size();
+  if (original.getInputs() && isWhole())
     for (auto input : original.getInputs()->getAsRange<InputAttr>())
-      bind(input.getName(), tile::Role::input, input.getElementType(), input.getDims().size());
+      bind(input.getName(), tile::Role::input, input.getElementType(), hasDim(input) ? 4 : 3);
+  if (merge) {
+    plan.partO = bind("part_o", tile::Role::part_o, oType, 4);
+    plan.partLse = bind("part_lse", tile::Role::part_lse, f32, 3);
+  }
 }
 
 ArrayAttr KernelBuilder::params() {
@@ -148,95 +102,6 @@ ArrayAttr KernelBuilder::params() {
                                             least, most));
     }
   return builder.getArrayAttr(result);
-}
-
-//===-- Scalar regions ------------------------------------------------------------===//
-
-// The classify region: the mask over intervals of positions.
-LogicalResult KernelBuilder::buildClassify(Region &region) {
-  OpBuilder::InsertionGuard guard(builder);
-  // Intervals are emitted as attn scalars into a scratch block, then lowered.
-  Block scratch;
-  SmallVector<Type> types(6, i32);
-  SmallVector<Location> locs(6, loc);
-  scratch.addArguments(types, locs);
-  builder.setInsertionPointToEnd(&scratch);
-  using Classify = tile::ForKeysOp::ClassifyArg;
-  IntRange positions{0, kMaxPosition};
-  IntRange heads = kItemRange;
-  if (original.getHeads())
-    heads.max = original.getHeads() - 1;
-  auto argument = [&](Classify which) { return scratch.getArgument(which); };
-  ClassifyBox box{{argument(Classify::QLow), argument(Classify::QHigh), positions},
-                  {argument(Classify::KLow), argument(Classify::KHigh), positions},
-                  {argument(Classify::Head), argument(Classify::Head), heads},
-                  {argument(Classify::Batch), argument(Classify::Batch), kItemRange}};
-  Block &source = recache ? recache.getMask().front() : original.getMask().front();
-  Truth truth = emitClassification(builder, source, box, original);
-  tile::YieldOp::create(builder, loc, ValueRange{truth.any, truth.all});
-
-  Block *block = builder.createBlock(&region, {}, types, locs);
-  SmallVector<LoweredValue> arguments;
-  for (auto [index, value] : llvm::enumerate(block->getArguments()))
-    arguments.push_back({value, index < 4                 ? positions
-                                : index == Classify::Head ? heads
-                                                          : kItemRange});
-  auto results = lowerScalars(builder, scratch, arguments, tables());
-  if (failed(results))
-    return failure();
-  tile::YieldOp::create(builder, loc, *results);
-  return success();
-}
-
-LogicalResult KernelBuilder::buildMask(Value &scores, Value keys) {
-  auto op =
-      tile::MaskOp::create(builder, mask->getParentOp()->getLoc(), scores.getType(), scores, keys);
-  OpBuilder::InsertionGuard guard(builder);
-  Block *block =
-      builder.createBlock(&op.getBody(), {}, {i32, i32, i32, i32}, SmallVector<Location>(4, loc));
-  IntRange positions{0, kMaxPosition};
-  IntRange ranges[] = {positions, positions, kItemRange, kItemRange};
-  SmallVector<LoweredValue> arguments;
-  for (auto [value, range] : llvm::zip_equal(block->getArguments(), ranges))
-    arguments.push_back({value, range});
-  auto results = lowerScalars(builder, *mask, arguments, tables());
-  if (failed(results))
-    return failure();
-  tile::YieldOp::create(builder, loc, *results);
-  scores = op.getResult();
-  return success();
-}
-
-LogicalResult KernelBuilder::buildScore(Value &scores, Value keys) {
-  Block &source = attention.getScore().front();
-  auto op = tile::ScoreOp::create(builder, source.getTerminator()->getLoc(), scores.getType(),
-                                  scores, keys);
-  OpBuilder::InsertionGuard guard(builder);
-  Block *block = builder.createBlock(&op.getBody(), {}, {f32, i32, i32, i32, i32},
-                                     SmallVector<Location>(5, loc));
-  IntRange positions{0, kMaxPosition};
-  IntRange ranges[] = {IntRange::all(), positions, positions, kItemRange, kItemRange};
-  SmallVector<LoweredValue> arguments;
-  for (auto [value, range] : llvm::zip_equal(block->getArguments(), ranges))
-    arguments.push_back({value, range});
-  auto results = lowerScalars(builder, source, arguments, tables());
-  if (failed(results))
-    return failure();
-  tile::YieldOp::create(builder, loc, *results);
-  scores = op.getResult();
-  return success();
-}
-
-FailureOr<Value> KernelBuilder::buildSink() {
-  if (original.getSink().empty())
-    return Value();
-  Value head = tile::IndexOp::create(builder, loc, i32, 0);
-  Value batch = tile::IndexOp::create(builder, loc, i32, 1);
-  auto results = lowerScalars(builder, original.getSink().front(),
-                              {{head, kItemRange}, {batch, kItemRange}}, tables());
-  if (failed(results))
-    return failure();
-  return results->front();
 }
 
 //===-- The kernel ------------------------------------------------------------------===//
@@ -288,7 +153,7 @@ LogicalResult KernelBuilder::buildStep(Region &region, bool masked) {
   return success();
 }
 
-LogicalResult KernelBuilder::buildBody(tile::KernelOp kernel) {
+FailureOr<SmallVector<Value>> KernelBuilder::buildWalk() {
   int64_t rows = options.blockQ, qkDim = original.getQkDim(), vDim = original.getVDim();
   Type row = tileType({rows}, f32), out = tileType({rows, vDim}, f32);
   q = tile::LoadQueriesOp::create(builder, loc, tileType({rows, qkDim}, qType), plan.q);
@@ -304,12 +169,31 @@ LogicalResult KernelBuilder::buildBody(tile::KernelOp kernel) {
       failed(buildStep(walk.getFull(), /*masked=*/false)) ||
       failed(buildStep(walk.getPartial(), /*masked=*/true)))
     return failure();
+  return SmallVector<Value>(walk.getResults());
+}
+
+SmallVector<Value> KernelBuilder::buildMerge() {
+  int64_t rows = options.blockQ, vDim = original.getVDim();
+  Type row = tileType({rows}, f32), out = tileType({rows, vDim}, f32);
+  factor = tile::ScoreFactorOp::create(builder, loc, f32, /*plain=*/true);
+  auto parts = tile::MergePartsOp::create(builder, loc, row, row, out, plan.partO, plan.partLse);
+  return SmallVector<Value>(parts.getResults());
+}
+
+LogicalResult KernelBuilder::buildBody() {
+  FailureOr<SmallVector<Value>> state = merge ? buildMerge() : buildWalk();
+  if (failed(state))
+    return failure();
   auto sink = buildSink();
   if (failed(sink))
     return failure();
-  auto finish = tile::SoftmaxFinishOp::create(builder, loc, out, row, walk.getResult(0),
-                                              walk.getResult(1), walk.getResult(2), factor, *sink);
-  tile::StoreQueriesOp::create(builder, loc, finish.getOut(), plan.o);
+  Value max = (*state)[0], sum = (*state)[1], out = (*state)[2];
+  auto finish = tile::SoftmaxFinishOp::create(builder, loc, out.getType(), max.getType(), max, sum,
+                                              out, factor, *sink);
+  auto output = buildOutput(finish.getOut(), finish.getLse());
+  if (failed(output))
+    return failure();
+  tile::StoreQueriesOp::create(builder, loc, *output, plan.o);
   if (plan.lse >= 0)
     tile::StoreQueriesOp::create(builder, loc, finish.getLse(), plan.lse);
   return success();
@@ -331,14 +215,12 @@ static void tidy(tile::KernelOp kernel) {
   eliminateCommonSubExpressions(rewriter, dominance, kernel);
 }
 
-FailureOr<tile::KernelOp> KernelBuilder::run() {
+FailureOr<tile::KernelOp> KernelBuilder::run(RecacheOp ofRecache, MergeOp ofMerge) {
+  recache = ofRecache;
+  merge = ofMerge;
   loc = recache ? recache.getLoc() : original.getLoc();
   f32 = builder.getF32Type();
   i32 = builder.getI32Type();
-  if (!original.getOutput().empty())
-    return emitError(original.getOutput().front().getTerminator()->getLoc(),
-                     "kernels cannot apply an output expression yet; leave it out of the spec "
-                     "and apply it to the kernel's output");
   if (failed(chooseTypes()))
     return failure();
   attentionCopy = original.clone();
@@ -354,15 +236,15 @@ FailureOr<tile::KernelOp> KernelBuilder::run() {
   auto headCount = [&](int64_t count) {
     return count ? builder.getI64IntegerAttr(count) : IntegerAttr();
   };
-  std::string name =
-      (original.getSymName() + (recache ? "_recache." : ".") + options.variant).str();
+  StringRef suffix = recache ? "_recache." : merge ? "_merge." : ".";
+  std::string name = (original.getSymName() + suffix + options.variant).str();
   auto kernel = tile::KernelOp::create(
       builder, loc, name, builder.getArrayAttr(plan.bindings), params(), options.blockQ,
       options.blockK, original.getQkDim(), original.getVDim(), headCount(original.getHeads()),
       headCount(original.getKvHeads()));
   OpBuilder::InsertionGuard guard(builder);
   builder.createBlock(&kernel.getBody());
-  if (failed(buildBody(kernel))) {
+  if (failed(buildBody())) {
     kernel.erase();
     return failure();
   }
@@ -370,11 +252,15 @@ FailureOr<tile::KernelOp> KernelBuilder::run() {
   return kernel;
 }
 
-} // namespace
-
 FailureOr<tile::KernelOp> mlir::attn::lowerToTile(AttentionOp attention, RecacheOp recache,
                                                   OpBuilder &builder, const TileOptions &options) {
-  return KernelBuilder(attention, recache, builder, options).run();
+  return KernelBuilder(attention, builder, options).run(recache, {});
+}
+
+FailureOr<tile::KernelOp> mlir::attn::lowerMergeToTile(AttentionOp attention, MergeOp merge,
+                                                       OpBuilder &builder,
+                                                       const TileOptions &options) {
+  return KernelBuilder(attention, builder, options).run({}, merge);
 }
 
 namespace {
@@ -394,8 +280,14 @@ struct AttnToTile : mlir::attn::impl::AttnToTileBase<AttnToTile> {
       if (failed(lowerToTile(attention, recache, builder, options)))
         return signalPassFailure();
     }
+    for (auto merge : module.getOps<MergeOp>()) {
+      auto attention =
+          SymbolTable::lookupNearestSymbolFrom<AttentionOp>(merge, merge.getAttentionAttr());
+      if (failed(lowerMergeToTile(attention, merge, builder, options)))
+        return signalPassFailure();
+    }
     for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
-      if (isa<AttentionOp, RecacheOp, CacheAppendOp>(op))
+      if (isa<AttentionOp, RecacheOp, MergeOp, CacheAppendOp>(op))
         op.erase();
   }
 };

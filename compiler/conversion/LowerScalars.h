@@ -13,10 +13,12 @@ struct LoweredValue {
   IntRange range;
 };
 
-/// Where the tables of an attention lie among a kernel's bindings.
+/// What scalar ops of an attention name besides their operands: where its tables
+/// lie among a kernel's bindings, and the value of each input that a region reads.
 struct KernelTables {
   AttentionOp attention;
   int64_t firstTable = 0;
+  DenseMap<int64_t, Value> inputs{};
 };
 
 /// Copies the ops of `source` to `builder`'s insertion point with its arguments

@@ -32,4 +32,8 @@ void expandPatterns(Operation *op);
 FailureOr<tile::KernelOp> lowerToTile(AttentionOp attention, RecacheOp recache, OpBuilder &builder,
                                       const TileOptions &options);
 
+/// Creates the tile kernel that merges parts of `attention`.
+FailureOr<tile::KernelOp> lowerMergeToTile(AttentionOp attention, MergeOp merge, OpBuilder &builder,
+                                           const TileOptions &options);
+
 } // namespace mlir::attn

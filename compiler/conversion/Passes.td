@@ -20,7 +20,8 @@ def AttnToTile : Pass<"attn-to-tile", "::mlir::ModuleOp"> {
   let description = [{
     The mask becomes a tile.mask predicate on positions, and, over intervals of
     positions, the classify region of tile.for_keys. Kernels are named
-    `spec.variant`; the recache of a spec becomes `spec_recache.variant`.
+    `spec.variant`; the recache of a spec becomes `spec_recache.variant`, its merge
+    `spec_merge.variant`.
   }];
   let options = [
     Option<"blockQ", "block-q", "int64_t", "48", "Query rows per tile">,

@@ -145,6 +145,8 @@ Value ExprImporter::leaf(const Expr &expr) {
     return arguments.score;
   case Op::OutputValue:
     return arguments.output;
+  case Op::LogSumExp:
+    return arguments.logSumExp;
   case Op::InputValue:
     return InputOp::create(builder, loc, builder.getF32Type(), spec.inputs[expr.index()].name);
   default:

@@ -15,9 +15,9 @@ Location importLocation(MLIRContext *context, const std::string &fileName,
 
 /// What the arguments of a region stand for; null where a region has none such.
 struct RegionArguments {
-  Value query, key;    // !attn.position
-  Value head, batch;   // i32
-  Value score, output; // f32
+  Value query, key;               // !attn.position
+  Value head, batch;              // i32
+  Value score, output, logSumExp; // f32
 };
 
 class ExprImporter {

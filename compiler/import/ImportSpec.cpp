@@ -175,7 +175,7 @@ void SpecImporter::run() {
       builder, loc, spec.name, spec.heads, spec.kvHeads, spec.qkDim, spec.vDim, types,
       builder.getArrayAttr(spaces), tokens(spec.query), tokens(spec.keys), queryBlock, params(),
       tables(), inputs(), rope(), cache(),
-      spec.scale ? builder.getF64FloatAttr(*spec.scale) : FloatAttr(), spec.emitLse);
+      spec.scale ? builder.getF64FloatAttr(*spec.scale) : FloatAttr(), spec.emitLse, spec.partial);
   fillMask(op.getMask(), spec.mask);
   if (spec.score) {
     Type query = PositionType::get(context, mlir::attn::Side::query);
@@ -197,20 +197,26 @@ void SpecImporter::run() {
       arguments.batch = block.getArgument(AttentionOp::SinkBatch);
       return arguments;
     });
-  if (spec.output)
-    fill(op.getOutput(), {f32, i32, i32}, spec.output, [](Block &block) {
+  if (spec.output) {
+    Type query = PositionType::get(context, mlir::attn::Side::query);
+    fill(op.getOutput(), {f32, f32, query, i32, i32}, spec.output, [](Block &block) {
       RegionArguments arguments;
       arguments.output = block.getArgument(AttentionOp::OutputValue);
+      arguments.logSumExp = block.getArgument(AttentionOp::OutputLse);
+      arguments.query = block.getArgument(AttentionOp::OutputQuery);
       arguments.head = block.getArgument(AttentionOp::OutputHead);
       arguments.batch = block.getArgument(AttentionOp::OutputBatch);
       return arguments;
     });
+  }
   if (spec.recache) {
     auto recache = RecacheOp::create(
         builder, at(spec.recache->range), spec.name + "_" + spec.recache->event, spec.name,
         spec.recache->event, spec.recache->replay, spec.recache->pinKeep);
     fillMask(recache.getMask(), spec.recache->mask);
   }
+  if (spec.partial)
+    MergeOp::create(builder, loc, spec.name + "_merge", spec.name);
   auto source = dyn_cast<FloatType>(elementType(spec.types.k));
   if (spec.cache && source)
     CacheAppendOp::create(builder, at(spec.cache->range), spec.name + "_append", spec.name, source);

@@ -200,6 +200,8 @@ double Evaluator::number(const Expr &e, const Point &p) const {
     return p.score;
   case Op::OutputValue:
     return p.output;
+  case Op::LogSumExp:
+    return p.logSumExp;
   case Op::InputValue:
     return input(e, p);
   case Op::Gather:

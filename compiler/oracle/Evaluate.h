@@ -37,6 +37,7 @@ struct Point {
   int32_t queryPosition = 0, keyPosition = 0;
   double score = 0;         // `s`
   double output = 0;        // `o`
+  double logSumExp = 0;     // `lse`, finite
   int64_t row = 0, dim = 0; // for inputs
 };
 

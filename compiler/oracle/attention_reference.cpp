@@ -87,6 +87,16 @@ std::string checkCall(const AttentionSpec &spec, const Call &call, const Arrays 
   return checkBindings(spec, call);
 }
 
+// The output expression on one row. It sees a finite log-sum-exp.
+void applyOutput(const AttentionSpec &spec, const Evaluator &evaluator, Point point, double lse,
+                 double *o) {
+  point.logSumExp = std::max(lse, -1e30);
+  for (point.dim = 0; point.dim < spec.vDim; ++point.dim) {
+    point.output = o[point.dim];
+    o[point.dim] = evaluator.value(*spec.output, point);
+  }
+}
+
 struct Key {
   int64_t slot;
   int32_t position;
@@ -146,11 +156,7 @@ private:
       result.lse[at] = largest + std::log(denominator);
     }
     if (spec.output && !options.partial)
-      for (int64_t dim = 0; dim < spec.vDim; ++dim) {
-        point.output = o[dim];
-        point.dim = dim;
-        o[dim] = evaluator.value(*spec.output, point);
-      }
+      applyOutput(spec, evaluator, point, result.lse[at], o);
   }
 
   // Keys that the mask admits, with their final scores.
@@ -256,6 +262,39 @@ Partial mergePartials(const std::vector<Partial> &parts, size_t dim,
     merged.lse[row] = largest + std::log(total);
   }
   return merged;
+}
+
+Result mergeReference(const AttentionSpec &spec, const Call &call,
+                      const std::vector<Partial> &parts) {
+  Result result;
+  result.error = checkBindings(spec, call);
+  size_t rows = size_t(call.batch) * call.heads * call.queryLength, dim = spec.vDim;
+  for (const Partial &part : parts)
+    if (result.ok() && (part.lse.size() != rows || part.o.size() != rows * dim))
+      result.error = wrongSize("a part", part.o.size(), rows * dim);
+  if (!result.ok())
+    return result;
+  Bindings bindings = call.bindings;
+  bindings.heads = call.heads;
+  bindings.kvHeads = call.kvHeads;
+  Evaluator evaluator(bindings);
+  auto pointOf = [&](size_t at) {
+    Point point;
+    point.row = at % call.queryLength;
+    point.queryPosition = call.queryPosition + static_cast<int32_t>(point.row);
+    point.head = at / call.queryLength % call.heads;
+    point.batch = at / call.queryLength / call.heads;
+    return point;
+  };
+  std::vector<double> logits;
+  for (size_t at = 0; spec.sinkLogit && at < rows; ++at)
+    logits.push_back(evaluator.value(*spec.sinkLogit, pointOf(at)));
+  Partial merged = mergePartials(parts, dim, spec.sinkLogit ? &logits : nullptr);
+  result.o = std::move(merged.o);
+  result.lse = std::move(merged.lse);
+  for (size_t at = 0; spec.output && at < rows; ++at)
+    applyOutput(spec, evaluator, pointOf(at), result.lse[at], &result.o[at * dim]);
+  return result;
 }
 
 // The kernels' arithmetic, in f32, so that no value rounds the other way.

@@ -71,6 +71,11 @@ struct Partial {
 Partial mergePartials(const std::vector<Partial> &parts, size_t dim,
                       const std::vector<double> *sinkLogits = nullptr);
 
+// What a kernel that merges parts of `spec` gives: the merge, with the sink logit and
+// the output expression, each once. `call` needs no slots.
+Result mergeReference(const spec::AttentionSpec &spec, const Call &call,
+                      const std::vector<Partial> &parts);
+
 // Replaces each row of `width` values by what int8 keeps of it.
 void roundToInt8(std::vector<double> &values, size_t width);
 

@@ -56,6 +56,7 @@ public:
     case Op::Gather:
     case Op::Score:
     case Op::OutputValue:
+    case Op::LogSumExp:
     case Op::InputValue:
       return unknown;
     default:

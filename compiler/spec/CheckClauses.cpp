@@ -268,9 +268,10 @@ void Checker::checkRope(const ast::Rope &rope) {
 
 // emit_c1
 void Checker::checkEmit(const ast::Emit &emit) {
-  if (emit.what.text != "lse")
-    report(DiagnosticId::emit_c1, emit.what.range, {"`" + emit.what.text + "`"});
   spec.emitLse = true;
+  spec.partial = emit.what.text == "partial";
+  if (emit.what.text != "lse" && !spec.partial)
+    report(DiagnosticId::emit_c1, emit.what.range, {"`" + emit.what.text + "`"});
 }
 
 } // namespace attn::spec

@@ -233,7 +233,7 @@ ExprPtr Checker::resolveReference(const ast::Reference &reference, SourceRange r
   std::string written = (query ? "q." : "k.") + path[1].text;
   bool pairwise = place == Place::Mask || place == Place::Score || place == Place::Let;
   if (!allowed(written, range, pairwise || (query && place == Place::Output),
-               place == Place::Output ? "it may use q axes, o, inputs and head"
+               place == Place::Output ? "it may use q axes, o, lse, inputs and head"
                                       : "only masks and scores see query and key"))
     return nullptr;
   return axisValue(query ? Side::Query : Side::Key, {path.begin() + 1, path.end()}, range);
@@ -334,11 +334,13 @@ ExprPtr Checker::resolveBuiltin(const ast::Name &name) {
       return nullptr;
     return leaf(Op::Score, Type::Float, name.range);
   }
-  if (name.text == "o") {
-    if (!allowed("o", name.range, place == Place::Output || place == Place::Let,
-                 "o is the output, which only `output` may use"))
+  if (name.text == "o" || name.text == "lse") {
+    bool output = name.text == "o";
+    if (!allowed(name.text, name.range, place == Place::Output || place == Place::Let,
+                 output ? "o is the output, which only `output` may use"
+                        : "lse is known after the softmax, and only `output` may use it"))
       return nullptr;
-    return leaf(Op::OutputValue, Type::Float, name.range);
+    return leaf(output ? Op::OutputValue : Op::LogSumExp, Type::Float, name.range);
   }
   if (name.text == "q" || name.text == "k") {
     report(DiagnosticId::name_c4, name.range,

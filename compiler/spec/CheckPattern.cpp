@@ -42,9 +42,9 @@ std::string showNumber(double value) {
 
 bool isLanguageWord(const std::string &word) {
   for (const char *other :
-       {"q",        "k",    "s",      "o",   "head", "heads", "kv_heads", "batch", "layer",
-        "position", "len",  "extent", "all", "any",  "every", "sum",      "true",  "false",
-        "if",       "then", "else",   "and", "or",   "not",   "in"})
+       {"q",     "k",        "s",    "o",      "lse", "head", "heads", "kv_heads", "batch",
+        "layer", "position", "len",  "extent", "all", "any",  "every", "sum",      "true",
+        "false", "if",       "then", "else",   "and", "or",   "not",   "in"})
     if (word == other)
       return true;
   for (const Function &function : functions)

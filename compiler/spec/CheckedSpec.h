@@ -41,6 +41,7 @@ enum class Op : uint8_t {
   Param,         // index into AttentionSpec::params (Int or Float)
   Score,         // `s` in a score expression: scale * (q . k) (Float)
   OutputValue,   // `o` in an output expression (Float)
+  LogSumExp,     // `lse` in an output expression; -1e30 for a row that attends nothing (Float)
   InputValue,    // index into AttentionSpec::inputs: this row, head, dim (Float)
   // Operands: indices, outermost first; payload: index into tables. An index
   // outside the table reads the nearest element (it is clamped per dimension).
@@ -353,7 +354,8 @@ struct AttentionSpec {
   ExprPtr score;     // Float over `s`; null: s itself
   ExprPtr sinkLogit; // Float over head, batch, layer, params, tables; null: none
   ExprPtr output;    // Float over `o`; null: o itself
-  bool emitLse = false;
+  bool emitLse = false; // also set by partial
+  bool partial = false; // o and lse are parts; sink logit and output apply when merged
   std::optional<CacheInfo> cache;
   std::optional<RecacheInfo> recache;
   SourceRange range; // the name after `attention`

@@ -251,7 +251,9 @@ void ClauseParser::softmaxClause(Attention &a) {
   expect("with");
   a.softmaxes.push_back(scalar());
 }
-void ClauseParser::emitClause(Attention &a) { a.emits.push_back({expectName("`lse`")}); }
+void ClauseParser::emitClause(Attention &a) {
+  a.emits.push_back({expectName("`lse` or `partial`")});
+}
 
 void ClauseParser::selectClause(Attention &a) {
   Select select;

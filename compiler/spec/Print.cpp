@@ -139,6 +139,8 @@ public:
       return "s";
     case Op::OutputValue:
       return "o";
+    case Op::LogSumExp:
+      return "lse";
     case Op::InputValue:
       return spec.inputs[e.index()].name;
     case Op::Gather:
@@ -341,7 +343,7 @@ std::string toString(const AttentionSpec &spec) {
   if (spec.output)
     out << "  output " << toString(spec, *spec.output) << "\n";
   if (spec.emitLse)
-    out << "  emit lse\n";
+    out << (spec.partial ? "  emit partial\n" : "  emit lse\n");
   if (spec.cache)
     showCache(out, *spec.cache);
   if (spec.recache)

@@ -45,7 +45,10 @@ using namespace mlir::attn;
     binding.type = elementTypeOf(attr.getElementType());
     binding.rank = attr.getRank();
     binding.written = attr.getRole() == tile::Role::o || attr.getRole() == tile::Role::lse;
-    narrow |= binding.type == ::attn::ElementType::bf16 || binding.type == ::attn::ElementType::f16;
+    // Tables and inputs are what they are; only rounding what is computed counts.
+    bool computed = binding.role < ::attn::BindingRole::table;
+    narrow |= computed && (binding.type == ::attn::ElementType::bf16 ||
+                           binding.type == ::attn::ElementType::f16);
     if (binding.role == ::attn::BindingRole::k && binding.type == ::attn::ElementType::i8)
       info.error_bound = 2e-2f;
     info.bindings.push_back(std::move(binding));

@@ -117,6 +117,8 @@ LogicalResult AttentionOp::verify() {
       return emitOpError("ropes ")
              << dims << " dims; must be all " << getQkDim() << " of the head dim";
   }
+  if (getPartial() && !getEmitLse())
+    return emitOpError("gives parts without emit_lse; a merge needs both");
   if (getScale() && !(getScale()->convertToDouble() > 0))
     return emitOpError("has scale ") << getScale()->convertToDouble() << "; must be positive";
 
@@ -130,8 +132,9 @@ LogicalResult AttentionOp::verify() {
     return failure();
   if (!getSink().empty() && failed(verifyScalarRegion(*this, "sink", getSink(), {i32, i32}, f32)))
     return failure();
+  Type query = PositionType::get(getContext(), Side::query);
   if (!getOutput().empty() &&
-      failed(verifyScalarRegion(*this, "output", getOutput(), {f32, i32, i32}, f32)))
+      failed(verifyScalarRegion(*this, "output", getOutput(), {f32, f32, query, i32, i32}, f32)))
     return failure();
   return success();
 }
@@ -157,21 +160,16 @@ LogicalResult CacheAppendOp::verify() {
   return success();
 }
 
-//===-- Whole tensors ----------------------------------------------------------------===//
-
 LogicalResult MergeOp::verify() {
-  auto o = cast<RankedTensorType>(getO0().getType());
-  auto lse = cast<RankedTensorType>(getLse0().getType());
-  if (o.getRank() != 4 || lse.getRank() != 3)
-    return emitOpError("merges outputs of rank ")
-           << o.getRank() << " and log-sum-exps of rank " << lse.getRank() << "; must be 4 and 3";
-  if (o.getShape().drop_back() != lse.getShape())
-    return emitOpError("has outputs of ")
-           << o << " and log-sum-exps of " << lse << "; batch, head and row must agree";
-  if (!lse.getElementType().isF32())
-    return emitOpError("has log-sum-exps of ") << lse.getElementType() << "; must be f32";
+  auto attention = SymbolTable::lookupNearestSymbolFrom<AttentionOp>(*this, getAttentionAttr());
+  if (!attention)
+    return emitOpError("belongs to ") << getAttentionAttr() << ", which is no attn.attention";
+  if (!attention.getPartial())
+    return emitOpError("merges parts of ") << getAttentionAttr() << ", which gives whole results";
   return success();
 }
+
+//===-- Whole tensors ----------------------------------------------------------------===//
 
 LogicalResult SelectBlocksOp::verify() {
   auto scores = cast<RankedTensorType>(getScores().getType());

@@ -20,9 +20,11 @@ def Attn_AttentionOp : Attn_Op<"attention", [Symbol, IsolatedFromAbove, NoTermin
   let description = [{
     For query row i and key j of one head:
     s = scale * (q_i . k_j); s' = score(s, i, j); p = softmax over the admitted j of
-    s'; o_i = output(sum over j of p_j v_j); lse_i = ln(sum over j of exp s'_j).
+    s'; lse_i = ln(sum over j of exp s'_j); o_i = output(sum over j of p_j v_j, lse_i, i).
     With a `sink` region the denominator gains exp(sink(head, batch)).
-    A row that admits nothing gives 0 and -inf. `heads` 0 admits any number.
+    A row that admits nothing has o = 0 before `output`, which sees -1e30 in place
+    of its lse, -inf. `heads` 0 admits any number. A `partial` attention gives parts
+    for an attn.merge, which applies its `sink` and `output` regions.
 
     ```mlir
     attn.attention @causal heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
@@ -47,14 +49,14 @@ def Attn_AttentionOp : Attn_Op<"attention", [Symbol, IsolatedFromAbove, NoTermin
                        OptionalAttr<TypedArrayAttrBase<Attn_TableAttr, "tables">>:$tables,
                        OptionalAttr<TypedArrayAttrBase<Attn_InputAttr, "inputs">>:$inputs,
                        OptionalAttr<Attn_RopeAttr>:$rope, OptionalAttr<Attn_CacheAttr>:$cache,
-                       OptionalAttr<F64Attr>:$scale, UnitAttr:$emit_lse);
+                       OptionalAttr<F64Attr>:$scale, UnitAttr:$emit_lse, UnitAttr:$partial);
   let regions = (region SizedRegion<1>:$mask, MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$sink,
                         MaxSizedRegion<1>:$output);
   let assemblyFormat = [{
     $sym_name `heads` $heads `kv_heads` $kv_heads `qk_dim` $qk_dim `v_dim` $v_dim `types` $types
     `spaces` $spaces `query` $query `keys` $keys (`per_call` $query_block^)?
     (`params` $params^)? (`tables` $tables^)? (`inputs` $inputs^)? (`rope` $rope^)?
-    (`cache` $cache^)? (`scale` $scale^)? (`emit_lse` $emit_lse^)?
+    (`cache` $cache^)? (`scale` $scale^)? (`emit_lse` $emit_lse^)? (`partial` $partial^)?
     `mask` $mask (`score` $score^)? (`sink` $sink^)? (`output` $output^)?
     attr-dict-with-keyword
   }];
@@ -62,7 +64,7 @@ def Attn_AttentionOp : Attn_Op<"attention", [Symbol, IsolatedFromAbove, NoTermin
     enum MaskArg { MaskQuery = 0, MaskKey, MaskHead, MaskBatch };
     enum ScoreArg { ScoreValue = 0, ScoreQuery, ScoreKey, ScoreHead, ScoreBatch };
     enum SinkArg { SinkHead = 0, SinkBatch };
-    enum OutputArg { OutputValue = 0, OutputHead, OutputBatch };
+    enum OutputArg { OutputValue = 0, OutputLse, OutputQuery, OutputHead, OutputBatch };
 
     /// The declaration of that name and its place among its kind; null and -1 if none.
     std::pair<ParamAttr, int64_t> findParam(StringRef name);
@@ -114,28 +116,24 @@ def Attn_CacheAppendOp : Attn_Op<"cache_append", [Symbol]> {
   let hasVerifier = 1;
 }
 
-//===-- On whole tensors -------------------------------------------------------===//
-
-def Attn_MergeOp : Attn_Op<"merge", [Pure, AllTypesMatch<["o0", "o1", "out"]>,
-                                     AllTypesMatch<["lse0", "lse1", "lse"]>]> {
-  let summary = "Merge two partial attentions over disjoint keys";
+def Attn_MergeOp : Attn_Op<"merge", [Symbol]> {
+  let summary = "Merge partial results of an attention over disjoint keys";
   let description = [{
-    lse = ln(e^lse0 + e^lse1); out = o0 e^(lse0 - lse) + o1 e^(lse1 - lse). A part
-    with lse -inf adds nothing; two of them give 0 and -inf. Tensors are
-    (batch, head, row, dim) and (batch, head, row).
+    With parts (o_p, lse_p): lse = ln(sum over p of e^lse_p), o = sum over p of
+    o_p e^(lse_p - lse). A part with lse -inf adds nothing; without another one the
+    result is 0 and -inf. The sink logit of `attention` then joins the denominator
+    and its output expression applies, both once: the parts have neither.
 
     ```mlir
-    %o, %lse = attn.merge %o0, %lse0, %o1, %lse1 : tensor<1x4x?x64xf32>, tensor<1x4x?xf32>
+    attn.merge @sparse_merge of @sparse
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$o0, AnyRankedTensor:$lse0, AnyRankedTensor:$o1,
-                       AnyRankedTensor:$lse1);
-  let results = (outs AnyRankedTensor:$out, AnyRankedTensor:$lse);
-  let assemblyFormat = [{
-    $o0 `,` $lse0 `,` $o1 `,` $lse1 attr-dict `:` type($o0) `,` type($lse0)
-  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$attention);
+  let assemblyFormat = "$sym_name `of` $attention attr-dict-with-keyword";
   let hasVerifier = 1;
 }
+
+//===-- On whole tensors -------------------------------------------------------===//
 
 def Attn_SelectBlocksOp : Attn_Op<"select_blocks", [Pure]> {
   let summary = "Choose for each block of queries the blocks of keys to visit";

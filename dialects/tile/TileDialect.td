@@ -45,9 +45,9 @@ def Tile_Keys : Tile_Type<"Keys", "keys"> {
 def Tile_Role : I32EnumAttr<"Role", "What a kernel binding holds", [
     I32EnumAttrCase<"q", 0>, I32EnumAttrCase<"k", 1>, I32EnumAttrCase<"v", 2>,
     I32EnumAttrCase<"o", 3>, I32EnumAttrCase<"lse", 4>, I32EnumAttrCase<"k_scale", 5>,
-    I32EnumAttrCase<"v_scale", 6>, I32EnumAttrCase<"table", 7>, I32EnumAttrCase<"input", 8>]> {
+    I32EnumAttrCase<"v_scale", 6>, I32EnumAttrCase<"table", 7>, I32EnumAttrCase<"input", 8>,
+    I32EnumAttrCase<"part_o", 9>, I32EnumAttrCase<"part_lse", 10>]> {
   let cppNamespace = "::mlir::tile";
-  
 }
 
 def Tile_BindingAttr : AttrDef<Tile_Dialect, "Binding"> {

@@ -113,12 +113,28 @@ static LogicalResult verifyBinding(KernelOp op, BindingAttr binding) {
   case Role::k_scale:
   case Role::v_scale:
     return type.isF32() && rank == 3 ? success() : wrong("f32", "3");
+  case Role::part_o:
+    return isFloat(type) && rank == 4 ? success() : wrong("f32, f16 or bf16", "4");
+  case Role::part_lse:
+    return type.isF32() && rank == 3 ? success() : wrong("f32", "3");
   case Role::table:
     return (isFloat(type) || type.isInteger(32) || type.isInteger(8)) && rank >= 1 && rank <= 4
                ? success()
                : wrong("f32, f16, bf16, i32 or i8", "1 to 4");
   case Role::input:
-    return isFloat(type) && rank <= 4 ? success() : wrong("f32, f16 or bf16", "at most 4");
+    return isFloat(type) && (rank == 3 || rank == 4) ? success()
+                                                     : wrong("f32, f16 or bf16", "3 or 4");
+  }
+  return success();
+}
+
+static LogicalResult verifyParams(KernelOp op) {
+  for (auto param : op.getParams().getAsRange<ParamAttr>()) {
+    if (!param.getType().isInteger(32) && !param.getType().isF32())
+      return op.emitOpError("has parameter '")
+             << param.getName() << "' of type " << param.getType() << "; must be i32 or f32";
+    if (param.getMinimum() > param.getMaximum())
+      return op.emitOpError("has parameter '") << param.getName() << "' with an empty range";
   }
   return success();
 }
@@ -135,23 +151,38 @@ LogicalResult KernelOp::verify() {
     return emitOpError("has ") << *getHeads() << " heads, no multiple of its " << *getKvHeads()
                                << " kv heads";
 
+  bool merges = llvm::any_of(getBindings().getAsRange<BindingAttr>(), [](BindingAttr binding) {
+    return binding.getRole() == Role::part_o || binding.getRole() == Role::part_lse;
+  });
+  StringRef order = merges ? "o, lse, tables, inputs, part_o, part_lse"
+                           : "q, k, v, o, lse, k_scale, v_scale, tables, inputs";
   Role last = Role::q;
   llvm::StringSet<> names;
-  BindingAttr byRole[9];
+  BindingAttr byRole[11];
   for (auto [index, binding] : llvm::enumerate(getBindings().getAsRange<BindingAttr>())) {
     Role role = binding.getRole();
-    bool repeats = role == last && index != 0 && role < Role::table;
-    if (role < last || repeats || (index < 4 && role != static_cast<Role>(index)))
+    bool repeats = role == last && index != 0 && role != Role::table && role != Role::input;
+    bool misplaced = merges ? index < 2 && role != static_cast<Role>(index + 3)
+                            : index < 4 && role != static_cast<Role>(index);
+    bool ofKeys = role == Role::k_scale || role == Role::v_scale;
+    if (role < last || repeats || misplaced || (merges && ofKeys))
       return emitOpError("has binding '")
              << binding.getName() << "' of role " << stringifyRole(role) << " at " << index
-             << "; the order is q, k, v, o, lse, k_scale, v_scale, tables, inputs";
+             << "; the order is " << order;
     // Tensors of fixed roles are known by role; a table may be called `v` too.
-    if (role >= Role::table && !names.insert(binding.getName()).second)
+    bool named = role == Role::table || role == Role::input;
+    if (named && !names.insert(binding.getName()).second)
       return emitOpError("has two bindings '") << binding.getName() << "'";
     if (failed(verifyBinding(*this, binding)))
       return failure();
     byRole[static_cast<int>(role)] = binding;
     last = role;
+  }
+  if (merges) {
+    for (Role role : {Role::o, Role::lse, Role::part_o, Role::part_lse})
+      if (!byRole[static_cast<int>(role)])
+        return emitOpError("merges parts without a binding of role ") << stringifyRole(role);
+    return verifyParams(*this);
   }
   if (getBindings().size() < 4)
     return emitOpError("has ") << getBindings().size() << " bindings; needs q, k, v and o";
@@ -163,14 +194,7 @@ LogicalResult KernelOp::verify() {
                                  << (quantized ? "no " : "a ") << stringifyRole(scale)
                                  << "; scales go with i8";
   }
-  for (auto param : getParams().getAsRange<ParamAttr>()) {
-    if (!param.getType().isInteger(32) && !param.getType().isF32())
-      return emitOpError("has parameter '")
-             << param.getName() << "' of type " << param.getType() << "; must be i32 or f32";
-    if (param.getMinimum() > param.getMaximum())
-      return emitOpError("has parameter '") << param.getName() << "' with an empty range";
-  }
-  return success();
+  return verifyParams(*this);
 }
 
 //===-- Loading and storing ---------------------------------------------------------===//
@@ -188,7 +212,7 @@ LogicalResult LoadQueriesOp::verify() {
   case Role::q:
     return expectTile(*this, "rows", getResult(), {rows, int64_t(kernel.getQkDim())}, type);
   case Role::input:
-    if (cast<TileType>(getResult().getType()).getShape().size() == 1)
+    if (binding.getRank() == 3)
       return expectTile(*this, "rows", getResult(), {rows}, type);
     return expectTile(*this, "rows", getResult(), {rows, int64_t(kernel.getVDim())}, type);
   default:
@@ -252,6 +276,30 @@ LogicalResult ForKeysOp::verify() {
       failed(expectRegion(*this, "partial", getPartial(), arguments, state)))
     return failure();
   return success();
+}
+
+LogicalResult MergePartsOp::verify() {
+  Type f32 = Float32Type::get(getContext());
+  if (failed(expectRank(*this, "output", getOut(), 2)))
+    return failure();
+  int64_t rows = extent(getOut(), 0), dim = extent(getOut(), 1);
+  auto kernel = (*this)->getParentOfType<KernelOp>();
+  if (kernel) {
+    rows = kernel.getBlockQ();
+    dim = kernel.getVDim();
+    for (auto [index, role] :
+         {std::pair{getOBinding(), Role::part_o}, std::pair{getLseBinding(), Role::part_lse}}) {
+      BindingAttr binding = bindingOf(*this, kernel, index);
+      if (!binding)
+        return failure();
+      if (binding.getRole() != role)
+        return wrongRole(*this, binding, stringifyRole(role));
+    }
+  }
+  if (failed(expectTile(*this, "maximum", getMax(), {rows}, f32)) ||
+      failed(expectTile(*this, "sum", getSum(), {rows}, f32)))
+    return failure();
+  return expectTile(*this, "output", getOut(), {rows, dim}, f32);
 }
 
 //===-- Arithmetic on tiles --------------------------------------------------------------===//
@@ -377,6 +425,35 @@ LogicalResult SoftmaxFinishOp::verify() {
   if (failed(expectTile(*this, "maximum", getMax(), {rows}, f32)))
     return failure();
   return expectTile(*this, "output", getO(), {rows, extent(getO(), 1)}, f32);
+}
+
+LogicalResult OutputOp::verify() {
+  if (failed(expectRank(*this, "output", getO(), 2)))
+    return failure();
+  Builder b(getContext());
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  int64_t rows = extent(getO(), 0), dim = extent(getO(), 1);
+  if (failed(expectTile(*this, "output", getO(), {rows, dim}, f32)) ||
+      failed(expectTile(*this, "log-sum-exp", getLse(), {rows}, f32)))
+    return failure();
+  SmallVector<Type> arguments{f32, f32, i32, i32, i32};
+  for (Value input : getInputs()) {
+    arguments.push_back(f32);
+    auto load = input.getDefiningOp<LoadQueriesOp>();
+    if (!load)
+      return emitOpError("reads an input that no tile.load_queries made");
+    bool hasDim = cast<TileType>(input.getType()).getShape().size() == 2;
+    SmallVector<int64_t> shape{rows};
+    if (hasDim)
+      shape.push_back(dim);
+    if (!isFloat(element(input)))
+      return emitOpError("reads an input of ") << element(input) << "; must be f32, f16 or bf16";
+    if (failed(expectTile(*this, "input", input, shape, element(input))))
+      return failure();
+  }
+  if (failed(expectRegion(*this, "output", getBody(), arguments, {f32})))
+    return failure();
+  return expectScalarOps("output", getBody());
 }
 
 //===-- Scalars

@@ -13,7 +13,9 @@ class Tile_Op<string mnemonic, list<Trait> traits = []> : Op<Tile_Dialect, mnemo
 def Tile_KernelOp : Tile_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator]> {
   let summary = "Define the program that computes one work item";
   let description = [{
-    A work item is (batch, head, query tile of block_q rows). `bindings` and
+    A work item is (batch, head, query tile of block_q rows). A kernel attends keys,
+    or merges parts that others left: then it has the bindings o, lse, part_o and
+    part_lse instead of q, k and v, and its block_k means nothing. `bindings` and
     `params` are the kernel ABI in order; see runtime/bundle/kernel_abi.h. `heads`
     and `kv_heads` are what the kernel was made for; absent: any number.
 
@@ -71,7 +73,8 @@ def Tile_LoadQueriesOp : Tile_Op<"load_queries", [MemoryEffects<[MemRead]>]> {
   let summary = "Load this work item's query rows from a binding";
   let description = [{
     Rows past the end of the call read as zero. The tile has the binding's
-    element type. A rank-1 result is one number per row (a binding without dim).
+    element type. A rank-1 result is one number per row (an input of rank 3,
+    which has no dim).
   }];
   let arguments = (ins I64Attr:$binding);
   let results = (outs Tile_Tile:$result);
@@ -128,6 +131,25 @@ def Tile_ForKeysOp : Tile_Op<"for_keys", [SingleBlock]> {
     /// Operands of the classify region, in order.
     enum ClassifyArg { QLow = 0, QHigh, KLow, KHigh, Head, Batch };
   }];
+  let hasVerifier = 1;
+}
+
+def Tile_MergePartsOp : Tile_Op<"merge_parts", [MemoryEffects<[MemRead]>]> {
+  let summary = "Fold partial results over disjoint keys into an online softmax";
+  let description = [{
+    For the rows of this work item, over all parts p of the call in order:
+    m' = max(m, lse_p); alpha = exp(m - m'); w = exp(lse_p - m');
+    l' = l * alpha + w; O' = O * alpha + w * o_p, from m = -1e20, l = 0, O = 0.
+    A part with lse_p = -inf has w = 0 and its o_p is not used. The results are what
+    tile.for_keys leaves where scores are in natural units (a `plain` factor).
+
+    ```mlir
+    %m, %l, %o = tile.merge_parts 2, 3 : !tile.tile<8xf32>, !tile.tile<8xf32>, !tile.tile<8x64xf32>
+    ```
+  }];
+  let arguments = (ins I64Attr:$oBinding, I64Attr:$lseBinding);
+  let results = (outs Tile_Tile:$max, Tile_Tile:$sum, Tile_Tile:$out);
+  let assemblyFormat = "$oBinding `,` $lseBinding attr-dict `:` type($max) `,` type($sum) `,` type($out)";
   let hasVerifier = 1;
 }
 
@@ -265,6 +287,37 @@ def Tile_SoftmaxFinishOp : Tile_Op<"softmax_finish", [Pure, AllTypesMatch<["max"
   let results = (outs Tile_Tile:$out, Tile_Tile:$lse);
   let assemblyFormat = [{
     $max `,` $sum `,` $o `,` $factor (`sink` $sinkLogit^)? attr-dict `:` type($max) `,` type($o)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_OutputOp : Tile_Op<"output", [AllTypesMatch<["o", "result"]>, SingleBlock,
+    IsolatedFromAbove, RecursiveMemoryEffects]> {
+  let summary = "Rewrite each finished output by a scalar function of itself, its row and inputs";
+  let description = [{
+    R[i, d] = body(O[i, d], lse[i], position of row i, head, batch, inputs at [i, d]).
+    The region's arguments are (o: f32, lse: f32, q_position: i32, head: i32,
+    batch: i32) and one f32 for each of `inputs`: tiles that tile.load_queries
+    made, of rank 1 where an input has no dim. A row that attends nothing has
+    o = 0 and, in place of -inf, lse = -1e30: regions see finite numbers only.
+
+    ```mlir
+    %r = tile.output %o, %lse, %gate : (!tile.tile<48x64xf32>, !tile.tile<48xf32>, !tile.tile<48x64xbf16>) -> !tile.tile<48x64xf32> {
+    ^bb0(%x: f32, %l: f32, %q: i32, %head: i32, %batch: i32, %g: f32):
+      %y = arith.mulf %x, %g : f32
+      tile.yield %y : f32
+    }
+    ```
+  }];
+  let arguments = (ins Tile_Tile:$o, Tile_Tile:$lse, Variadic<Tile_Tile>:$inputs);
+  let results = (outs Tile_Tile:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $o `,` $lse (`,` $inputs^)? `:` functional-type(operands, results) $body attr-dict
+  }];
+  let extraClassDeclaration = [{
+    /// The region's arguments before the inputs.
+    enum OutputArg { OutputValue = 0, OutputLse, OutputQuery, OutputHead, OutputBatch, FirstInput };
   }];
   let hasVerifier = 1;
 }

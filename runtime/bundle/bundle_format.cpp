@@ -38,7 +38,7 @@ static Status check_bindings(const KernelInfo &kernel) {
   for (const BindingInfo &binding : kernel.bindings) {
     ATTN_RETURN_IF_ERROR(check_name("binding name", binding.name, true));
     uint32_t role = static_cast<uint32_t>(binding.role);
-    if (role > static_cast<uint32_t>(BindingRole::input))
+    if (role > static_cast<uint32_t>(BindingRole::part_lse))
       return Status::invalid_input("binding ", binding.name, " has unknown role ", role);
     if (element_size(binding.type) == 0)
       return Status::invalid_input("binding ", binding.name, " has unknown element type ",
@@ -49,16 +49,23 @@ static Status check_bindings(const KernelInfo &kernel) {
       return Status::invalid_input("binding ", binding.name, " is ",
                                    binding.written ? "written but no output"
                                                    : "an output but not written");
-    if (binding.role < BindingRole::table) {
+    if (binding.role != BindingRole::table && binding.role != BindingRole::input) {
       if (seen & 1u << role)
         return Status::invalid_input("binding ", binding.name, " repeats a role");
       seen |= 1u << role;
     }
   }
-  constexpr uint32_t needed = 1u << int(BindingRole::q) | 1u << int(BindingRole::k) |
-                              1u << int(BindingRole::v) | 1u << int(BindingRole::o);
-  if ((seen & needed) != needed)
+  constexpr auto set = [](auto... roles) { return ((1u << int(roles)) | ...); };
+  constexpr uint32_t keys = set(BindingRole::q, BindingRole::k, BindingRole::v);
+  constexpr uint32_t parts = set(BindingRole::part_o, BindingRole::part_lse);
+  if (seen & parts) {
+    constexpr uint32_t needed = parts | set(BindingRole::o, BindingRole::lse);
+    if ((seen & needed) != needed || (seen & keys))
+      return Status::invalid_input("merge kernel needs the bindings o, lse, part_o and part_lse, "
+                                   "and has no q, k or v");
+  } else if (constexpr uint32_t needed = keys | set(BindingRole::o); (seen & needed) != needed) {
     return Status::invalid_input("kernel lacks one of the bindings q, k, v, o");
+  }
   return {};
 }
 

@@ -68,6 +68,11 @@ enum {
   ATTN_SEG_WORDS = 4
 };
 
+/* Merge kernels have no keys. Their bindings part_o and part_lse hold partial
+ * results; the records in the segments' place say, for each part, how many
+ * elements after the binding's first part it begins. */
+enum { ATTN_PART_O = 0, ATTN_PART_LSE = 1 };
+
 /* Entry point of a CPU kernel. Runs work items [item_begin, item_end).
  * `arena` is scratch of at least the record's arena_bytes, 64-byte aligned,
  * owned by the calling thread for the duration of the call. */

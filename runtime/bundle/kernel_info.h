@@ -18,7 +18,9 @@ enum class BindingRole : uint8_t {
   k_scale = 5,  // f32 (batch, kv_head, slot): K is int8, real K = int8 * scale
   v_scale = 6,  // f32 (batch, kv_head, slot)
   table = 7,    // a named table of the spec
-  input = 8     // a named per-query tensor of the spec (a gate)
+  input = 8,    // a named per-query tensor of the spec (a gate)
+  part_o = 9,   // merge kernels: outputs of the parts
+  part_lse = 10 // merge kernels: f32 (batch, head, token) of the parts
 };
 
 struct BindingInfo {

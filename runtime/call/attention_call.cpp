@@ -12,8 +12,8 @@ namespace {
 constexpr int64_t kMaxI32 = std::numeric_limits<int32_t>::max();
 
 const char *role_name(BindingRole role) {
-  static constexpr const char *names[] = {"q",       "k",       "v",     "o",    "lse",
-                                          "k_scale", "v_scale", "table", "input"};
+  static constexpr const char *names[] = {
+      "q", "k", "v", "o", "lse", "k_scale", "v_scale", "table", "input", "part_o", "part_lse"};
   return names[static_cast<size_t>(role)];
 }
 
@@ -40,6 +40,10 @@ const TensorView *find_view(const BindingInfo &binding, const AttentionArgs &arg
     for (const NamedTensor &tensor : args.tensors)
       if (tensor.name == binding.name)
         return present(tensor.view);
+    return nullptr;
+  case BindingRole::part_o:
+  case BindingRole::part_lse:
+    return nullptr; // a list, see MergeArgs
   }
   return nullptr;
 }
@@ -119,13 +123,9 @@ Status AttentionCall::check_shapes(const KernelInfo &info, const AttentionArgs &
   ATTN_RETURN_IF_ERROR(check_extent("k", "head dim", args.k.shape[3], info.qk_dim, "the kernel"));
   ATTN_RETURN_IF_ERROR(check_extent("v", "head dim", args.v.shape[3], info.v_dim, "the kernel"));
   ATTN_RETURN_IF_ERROR(check_extent("o", "head dim", args.o.shape[3], info.v_dim, "the kernel"));
-  if (info.heads)
-    ATTN_RETURN_IF_ERROR(check_extent("q", "heads", heads, info.heads, "the kernel"));
+  ATTN_RETURN_IF_ERROR(place_rows(info, batch, heads, rows, args.q_position));
   if (info.kv_heads)
     ATTN_RETURN_IF_ERROR(check_extent("k", "heads", kv_heads, info.kv_heads, "the kernel"));
-  if (heads > 65535 || batch > 65535)
-    return Status::invalid_input("q has batch ", batch, " and ", heads,
-                                 " heads; at most 65535 of each are allowed");
   if (heads == 0 || kv_heads == 0 || heads % kv_heads)
     return Status::invalid_input("q has ", heads, " heads, no multiple of the ", kv_heads,
                                  " heads of k");
@@ -136,12 +136,35 @@ Status AttentionCall::check_shapes(const KernelInfo &info, const AttentionArgs &
   ATTN_RETURN_IF_ERROR(check_extent("o", "batch", args.o.shape[0], batch, "q"));
   ATTN_RETURN_IF_ERROR(check_extent("o", "heads", args.o.shape[1], heads, "q"));
   ATTN_RETURN_IF_ERROR(check_extent("o", "tokens", args.o.shape[2], rows, "q"));
-  if (args.q_position < 0 || args.q_position > ATTN_POSITION_LIMIT - rows)
-    return Status::invalid_input("q position ", args.q_position, " with ", rows,
+  return {};
+}
+
+Status AttentionCall::place_rows(const KernelInfo &info, int64_t batch, int64_t heads, int64_t rows,
+                                 int64_t q_position) {
+  const char *whose = merges_parts(info) ? "o" : "q";
+  if (info.heads)
+    ATTN_RETURN_IF_ERROR(check_extent(whose, "heads", heads, info.heads, "the kernel"));
+  if (heads > 65535 || batch > 65535)
+    return Status::invalid_input(whose, " has batch ", batch, " and ", heads,
+                                 " heads; at most 65535 of each are allowed");
+  if (q_position < 0 || rows < 0 || q_position > ATTN_POSITION_LIMIT - rows)
+    return Status::invalid_input("q position ", q_position, " with ", rows,
                                  " rows leaves the range 0 to ", ATTN_POSITION_LIMIT - 1);
   grid_ = {static_cast<uint32_t>((rows + info.block_q - 1) / info.block_q),
            static_cast<uint32_t>(heads), static_cast<uint32_t>(batch)};
   return {};
+}
+
+void AttentionCall::start_words(const KernelInfo &info, int64_t rows, int64_t kv_heads,
+                                int32_t q_position, int32_t layer) {
+  words_.assign(ATTN_W_BINDINGS + ATTN_BINDING_WORDS * info.bindings.size(), 0);
+  buffers_.assign(info.bindings.size(), {});
+  words_[ATTN_W_Q_LEN] = static_cast<uint32_t>(rows);
+  words_[ATTN_W_BATCH] = grid_.batch;
+  words_[ATTN_W_HEADS] = grid_.heads;
+  words_[ATTN_W_KV_HEADS] = static_cast<uint32_t>(kv_heads);
+  words_[ATTN_W_Q_POSITION] = static_cast<uint32_t>(q_position);
+  words_[ATTN_W_LAYER] = static_cast<uint32_t>(layer);
 }
 
 Status AttentionCall::put_segments(const AttentionArgs &args, int64_t slots) {
@@ -183,9 +206,9 @@ Status AttentionCall::put_segments(const AttentionArgs &args, int64_t slots) {
   return {};
 }
 
-Status AttentionCall::put_params(const KernelInfo &info, const AttentionArgs &args) {
+Status AttentionCall::put_params(const KernelInfo &info, std::span<const NamedValue> params) {
   words_[ATTN_W_PARAMS] = static_cast<uint32_t>(words_.size());
-  for (const NamedValue &given : args.params) {
+  for (const NamedValue &given : params) {
     bool known = false;
     for (const ParamInfo &param : info.params)
       known |= given.name == param.name;
@@ -194,7 +217,7 @@ Status AttentionCall::put_params(const KernelInfo &info, const AttentionArgs &ar
   }
   for (const ParamInfo &param : info.params) {
     const NamedValue *found = nullptr;
-    for (const NamedValue &given : args.params)
+    for (const NamedValue &given : params)
       if (given.name == param.name)
         found = &given;
     if (!found)
@@ -248,7 +271,12 @@ Status AttentionCall::put_binding(const Device &device, const KernelInfo &info, 
       words[i] = axis < view.rank ? static_cast<uint32_t>(view.shape[axis]) : 0;
     }
   } else {
-    bool has_dim = binding.role <= BindingRole::o || binding.role == BindingRole::input;
+    bool is_input = binding.role == BindingRole::input;
+    bool is_part = binding.role == BindingRole::part_o;
+    bool has_dim = binding.role <= BindingRole::o || is_part || (is_input && binding.rank == 4);
+    if (is_input || is_part || (binding.role == BindingRole::o && merges_parts(info)))
+      ATTN_RETURN_IF_ERROR(
+          check_extent(name, "head dim", view.shape[3], has_dim ? info.v_dim : 1, "the kernel"));
     if (!has_dim && view.shape[3] != 1)
       return Status::invalid_input(name, " has ", view.shape[3],
                                    " values per token; it has shape (batch, heads, tokens)");
@@ -275,7 +303,9 @@ Status AttentionCall::put_binding(const Device &device, const KernelInfo &info, 
   if (view.offset > view.buffer->size() || bytes > view.buffer->size() - view.offset)
     return Status::invalid_input(name, " needs ", bytes, " bytes at ", view.offset,
                                  "; its buffer has ", view.buffer->size());
-  bool rows_of_vectors = binding.role <= BindingRole::o && info.target != TargetKind::cpu;
+  bool has_rows = binding.role <= BindingRole::o || binding.role == BindingRole::part_o ||
+                  (binding.role == BindingRole::input && binding.rank == 4);
+  bool rows_of_vectors = has_rows && info.target != TargetKind::cpu;
   size_t alignment = rows_of_vectors ? 16 : element;
   auto misaligned = [&](int64_t stride) {
     return rows_of_vectors && static_cast<size_t>(stride) * element % 16 != 0;
@@ -304,16 +334,11 @@ Status AttentionCall::put_binding(const Device &device, const KernelInfo &info, 
 Status AttentionCall::prepare(const Kernel &kernel, const Device &device,
                               const AttentionArgs &args) {
   const KernelInfo &info = kernel.info();
+  if (merges_parts(info))
+    return Status::usage("kernel ", info.name,
+                         " merges partial results; give it those instead of q, k and v");
   ATTN_RETURN_IF_ERROR(check_shapes(info, args));
-  size_t count = info.bindings.size();
-  words_.assign(ATTN_W_BINDINGS + ATTN_BINDING_WORDS * count, 0);
-  buffers_.assign(count, {});
-  words_[ATTN_W_Q_LEN] = static_cast<uint32_t>(args.q.shape[2]);
-  words_[ATTN_W_BATCH] = grid_.batch;
-  words_[ATTN_W_HEADS] = grid_.heads;
-  words_[ATTN_W_KV_HEADS] = static_cast<uint32_t>(args.k.shape[1]);
-  words_[ATTN_W_Q_POSITION] = static_cast<uint32_t>(args.q_position);
-  words_[ATTN_W_LAYER] = static_cast<uint32_t>(args.layer);
+  start_words(info, args.q.shape[2], args.k.shape[1], args.q_position, args.layer);
   float scale = args.scale;
   if (std::isnan(scale))
     scale = info.scale != 0 ? info.scale : 1 / std::sqrt(static_cast<float>(info.qk_dim));
@@ -321,29 +346,40 @@ Status AttentionCall::prepare(const Kernel &kernel, const Device &device,
     return Status::invalid_input("scale is ", scale, "; a finite number is needed");
   words_[ATTN_W_SCALE] = std::bit_cast<uint32_t>(scale);
 
-  for (size_t i = 0; i < count; ++i) {
-    const BindingInfo &binding = info.bindings[i];
-    const TensorView *view = find_view(binding, args);
-    if (!view)
-      return Status::usage("kernel ", info.name, " ", info.variant, " needs ",
-                           role_name(binding.role), " ", binding.name, ", which the call lacks");
-    ATTN_RETURN_IF_ERROR(put_binding(device, info, i, *view));
-    bool of_keys = binding.role == BindingRole::k_scale || binding.role == BindingRole::v_scale;
-    if (of_keys && view->shape[2] < args.k.shape[2])
-      return Status::invalid_input(role_name(binding.role), " has ", view->shape[2],
-                                   " slots, k has ", args.k.shape[2]);
-  }
-  for (const NamedTensor &tensor : args.tensors) {
-    bool known = false;
-    for (const BindingInfo &binding : info.bindings)
-      known |= binding.role >= BindingRole::table && tensor.name == binding.name;
-    if (!known)
-      return Status::usage("kernel ", info.name, " has no table or input ", tensor.name);
-  }
-  ATTN_RETURN_IF_ERROR(put_params(info, args));
+  for (size_t i = 0; i < info.bindings.size(); ++i)
+    ATTN_RETURN_IF_ERROR(put_named(device, info, i, args));
+  ATTN_RETURN_IF_ERROR(check_names(info, args.tensors));
+  ATTN_RETURN_IF_ERROR(put_params(info, args.params));
   ATTN_RETURN_IF_ERROR(put_segments(args, args.k.shape[2]));
   work_ *=
       static_cast<double>(args.q.shape[2]) * grid_.heads * grid_.batch * (info.qk_dim + info.v_dim);
+  return {};
+}
+
+Status AttentionCall::put_named(const Device &device, const KernelInfo &info, size_t index,
+                                const AttentionArgs &args) {
+  const BindingInfo &binding = info.bindings[index];
+  const TensorView *view = find_view(binding, args);
+  if (!view)
+    return Status::usage("kernel ", info.name, " ", info.variant, " needs ",
+                         role_name(binding.role), " ", binding.name, ", which the call lacks");
+  ATTN_RETURN_IF_ERROR(put_binding(device, info, index, *view));
+  bool of_keys = binding.role == BindingRole::k_scale || binding.role == BindingRole::v_scale;
+  if (of_keys && view->shape[2] < args.k.shape[2])
+    return Status::invalid_input(role_name(binding.role), " has ", view->shape[2], " slots, k has ",
+                                 args.k.shape[2]);
+  return {};
+}
+
+Status AttentionCall::check_names(const KernelInfo &info, std::span<const NamedTensor> tensors) {
+  for (const NamedTensor &tensor : tensors) {
+    bool known = false;
+    for (const BindingInfo &binding : info.bindings)
+      known |= (binding.role == BindingRole::table || binding.role == BindingRole::input) &&
+               tensor.name == binding.name;
+    if (!known)
+      return Status::usage("kernel ", info.name, " has no table or input ", tensor.name);
+  }
   return {};
 }
 

@@ -62,6 +62,20 @@ struct AttentionArgs {
   float scale = std::numeric_limits<float>::quiet_NaN(); // NaN: the kernel's own
 };
 
+// What a merge kernel needs: partial results over disjoint keys, each part's o and
+// lse alike in shape and strides, all of the o (and all of the lse) in one buffer.
+struct MergeArgs {
+  std::span<const TensorView> o_parts, lse_parts;
+  TensorView o, lse; // merged
+  std::span<const NamedTensor> tensors;
+  std::span<const NamedValue> params;
+  int32_t q_position = 0; // of the rows, for what the output expression reads
+  int32_t layer = 0;
+};
+
+// Whether a kernel takes MergeArgs.
+bool merges_parts(const KernelInfo &info);
+
 // A prepared call. Preparing again reuses its memory, so that a stream that
 // prepares calls of one shape allocates nothing after the first.
 class AttentionCall {
@@ -69,6 +83,7 @@ public:
   // Checks and encodes. The buffers must live until the launch is done, the
   // spans may be reused at once.
   Status prepare(const Kernel &kernel, const Device &device, const AttentionArgs &args);
+  Status prepare(const Kernel &kernel, const Device &device, const MergeArgs &args);
   // Enqueues the prepared call; a call without query rows does nothing.
   Status launch(Device &device, Kernel &kernel) const;
 
@@ -80,7 +95,18 @@ public:
 private:
   Status check_shapes(const KernelInfo &info, const AttentionArgs &args);
   Status put_segments(const AttentionArgs &args, int64_t slots);
-  Status put_params(const KernelInfo &info, const AttentionArgs &args);
+  // Checks how many rows there are and where they lie; sets the grid.
+  Status place_rows(const KernelInfo &info, int64_t batch, int64_t heads, int64_t rows,
+                    int64_t q_position);
+  // Every word before the bindings that does not depend on keys.
+  void start_words(const KernelInfo &info, int64_t rows, int64_t kv_heads, int32_t q_position,
+                   int32_t layer);
+  Status put_params(const KernelInfo &info, std::span<const NamedValue> params);
+  // The binding `index` from whatever the arguments give for it.
+  Status put_named(const Device &device, const KernelInfo &info, size_t index,
+                   const AttentionArgs &args);
+  // Every named tensor is one that the kernel has.
+  static Status check_names(const KernelInfo &info, std::span<const NamedTensor> tensors);
   Status put_binding(const Device &device, const KernelInfo &info, size_t index,
                      const TensorView &view);
 

@@ -163,6 +163,43 @@ attn.attention @documents heads 0 kv_heads 0 qk_dim 32 v_dim 32 types <f32, f32,
 
 // -----
 
+// The output expression runs once, on the finished tile. An input with a dim is a
+// tile of numbers, another one a number per row; an unused one is not loaded.
+
+// CHECK-LABEL: tile.kernel @gated.f32
+// CHECK-SAME: #tile.binding<"gate", input, bf16, 4>, #tile.binding<"share", input, f32, 3>, #tile.binding<"unused", input, f32, 4>
+// CHECK: %[[OUT:.*]], %[[LSE:.*]] = tile.softmax_finish
+// CHECK: %[[GATE:.*]] = tile.load_queries 5 : <8x64xbf16>
+// CHECK: %[[SHARE:.*]] = tile.load_queries 6 : <8xf32>
+// CHECK-NOT: tile.load_queries 7
+// CHECK: %[[GATED:.*]] = tile.output %[[OUT]], %[[LSE]], %[[GATE]], %[[SHARE]]
+// CHECK-NEXT: ^bb0(%[[O:.*]]: f32, %{{.*}}: f32, %[[Q:.*]]: i32, %{{.*}}: i32, %{{.*}}: i32, %[[G:.*]]: f32, %[[S:.*]]: f32):
+// CHECK-DAG: arith.sitofp %[[Q]] : i32 to f32
+// CHECK-DAG: arith.mulf %[[O]], %[[G]]
+// CHECK: tile.store_queries %[[GATED]], 3
+// CHECK: tile.store_queries %[[LSE]], 4
+attn.attention @gated heads 0 kv_heads 0 qk_dim 32 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    inputs [#attn.input<"gate", bf16, "q", "head", "dim">, #attn.input<"share", f32, "head">,
+            #attn.input<"unused", f32, "dim">] emit_lse
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+} output {
+^bb0(%o: f32, %lse: f32, %q: !attn.position<query>, %head: i32, %batch: i32):
+  %g = attn.input_value "gate" : f32
+  %s = attn.input_value "share" : f32
+  %p = attn.position %q : <query>
+  %n = arith.sitofp %p : i32 to f32
+  %a = arith.mulf %o, %g : f32
+  %b = arith.mulf %s, %n : f32
+  %c = arith.addf %a, %b : f32
+  attn.yield %c : f32
+}
+
+// -----
+
 // A recache has a kernel of its own.
 
 // CHECK-LABEL: tile.kernel @cached.f32
@@ -185,3 +222,41 @@ attn.recache @cached_prompt of @cached on "prompt" replay 4 mask {
   attn.yield %true : i1
 }
 attn.cache_append @cached_append of @cached from f32
+
+// -----
+
+// A part has neither sink logit nor output expression; the merge of its attention
+// has both, and its inputs.
+
+// CHECK-LABEL: tile.kernel @part.f32
+// CHECK-SAME: [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f32, 4>, #tile.binding<"v", v, f32, 4>, #tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"sink", table, f32, 1>]
+// CHECK: tile.softmax_finish %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} :
+// CHECK-NOT: tile.output
+// CHECK-LABEL: tile.kernel @part_merge.f32
+// CHECK-SAME: [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"sink", table, f32, 1>, #tile.binding<"gate", input, f32, 4>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, f32, 3>]
+// CHECK: %[[F:.*]] = tile.score_factor plain
+// CHECK: %[[M:.*]], %[[L:.*]], %[[O:.*]] = tile.merge_parts 4, 5
+// CHECK: %[[SINK:.*]] = tile.table_load 2
+// CHECK: tile.softmax_finish %[[M]], %[[L]], %[[O]], %[[F]] sink %[[SINK]]
+// CHECK: tile.load_queries 3
+// CHECK: tile.output
+// CHECK-NOT: attn.
+attn.attention @part heads 0 kv_heads 0 qk_dim 32 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    tables [#attn.table<"sink", f32, 1>] inputs [#attn.input<"gate", f32, "q", "dim">]
+    emit_lse partial
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+} sink {
+^bb0(%head: i32, %batch: i32):
+  %l = attn.table_load "sink"[%head] : f32
+  attn.yield %l : f32
+} output {
+^bb0(%o: f32, %lse: f32, %q: !attn.position<query>, %head: i32, %batch: i32):
+  %g = attn.input_value "gate" : f32
+  %p = arith.mulf %o, %g : f32
+  attn.yield %p : f32
+}
+attn.merge @part_merge of @part

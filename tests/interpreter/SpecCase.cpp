@@ -107,6 +107,23 @@ void SpecCase::fillTable(const spec::TableInfo &info, oracle::TableData &data) {
     data.values.push_back(real ? double(below(4001)) / 1000 - 2 : double(below(8)));
 }
 
+// What a declaration leaves out has an extent of 1. Every value is a bf16.
+void SpecCase::fillInputs(oracle::Call &call) {
+  for (const spec::InputInfo &info : attention().inputs) {
+    auto extent = [&](const char *dim, int64_t whole) {
+      return std::find(info.dims.begin(), info.dims.end(), dim) == info.dims.end() ? 1 : whole;
+    };
+    oracle::InputData input{call.batch,
+                            extent("q", call.queryLength),
+                            extent("head", call.heads),
+                            extent("dim", attention().vDim),
+                            {}};
+    for (int64_t i = input.batch * input.rows * input.heads * input.dims; i > 0; --i)
+      input.values.push_back(double(below(257)) / 64 - 2);
+    call.bindings.inputs.push_back(std::move(input));
+  }
+}
+
 int64_t SpecCase::position(int64_t limit) {
   if (below(3) == 0)
     return below(limit);
@@ -114,11 +131,26 @@ int64_t SpecCase::position(int64_t limit) {
   return std::clamp<int64_t>(border, 0, limit - 1);
 }
 
-mlir::tile::KernelOp SpecCase::lower(const mlir::attn::TileOptions &options, bool recache) {
+bool SpecCase::import() {
   context.disableMultithreading();
   context.loadDialect<mlir::tile::TileDialect>();
   module = mlir::attn::importAttention(&context, *checked, attention());
-  if (!module)
+  return bool(module);
+}
+
+mlir::tile::KernelOp SpecCase::lowerMerge(const mlir::attn::TileOptions &options) {
+  if (!import())
+    return {};
+  mlir::OpBuilder builder(&context);
+  builder.setInsertionPointToEnd(module->getBody());
+  auto kernel = mlir::attn::lowerMergeToTile(*module->getOps<mlir::attn::AttentionOp>().begin(),
+                                             *module->getOps<mlir::attn::MergeOp>().begin(),
+                                             builder, options);
+  return mlir::failed(kernel) ? mlir::tile::KernelOp() : *kernel;
+}
+
+mlir::tile::KernelOp SpecCase::lower(const mlir::attn::TileOptions &options, bool recache) {
+  if (!import())
     return {};
   auto op = *module->getOps<mlir::attn::AttentionOp>().begin();
   mlir::attn::RecacheOp recacheOp;

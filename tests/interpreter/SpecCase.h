@@ -38,13 +38,18 @@ public:
     return std::uniform_int_distribution<int64_t>(0, limit - 1)(random);
   }
 
-  oracle::Bindings bindings; // heads included
+  oracle::Bindings bindings; // heads included; inputs are the call's
+  // Random inputs of the output expression, for the shape that `call` has.
+  void fillInputs(oracle::Call &call);
   std::mt19937 random;
 
   // The kernel of the attention, or of its recache; null after a diagnostic.
   mlir::tile::KernelOp lower(const mlir::attn::TileOptions &options, bool recache = false);
+  // The kernel that merges its parts.
+  mlir::tile::KernelOp lowerMerge(const mlir::attn::TileOptions &options);
 
 private:
+  bool import();
   void chooseBindings();
   int64_t tokensEnd(const spec::TokensInfo &tokens);
   void fillTable(const spec::TableInfo &info, oracle::TableData &data);

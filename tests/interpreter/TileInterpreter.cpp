@@ -59,6 +59,7 @@ private:
   }
   void runOp(Operation &op);
   void loadQueries(tile::LoadQueriesOp op);
+  void loadInput(tile::LoadQueriesOp op);
   void loadKeys(tile::LoadKeysOp op);
   void store(tile::StoreQueriesOp op);
   void walk(tile::ForKeysOp op);
@@ -68,6 +69,8 @@ private:
   void step(tile::SoftmaxStepOp op);
   void dotPV(tile::DotPVOp op);
   void finish(tile::SoftmaxFinishOp op);
+  void output(tile::OutputOp op);
+  void merge(tile::MergePartsOp op);
   tile::BindingAttr binding(int64_t index) {
     return cast<tile::BindingAttr>(kernel.getBindings()[index]);
   }
@@ -82,7 +85,23 @@ private:
   ScalarValues scalars;
 };
 
+void Item::loadInput(tile::LoadQueriesOp op) {
+  int64_t place = op.getBinding() - env.firstTable - int64_t(call.tables.size());
+  const Input &input = call.inputs[place];
+  auto pick = [](int64_t index, int64_t extent) { return extent == 1 ? 0 : index; };
+  Tile tile = tileOf(op.getType());
+  for (int64_t row = 0; row < validRows; ++row)
+    for (int64_t dim = 0; dim < tile.columns; ++dim) {
+      int64_t at = pick(batch, input.batch) * input.rows + pick(firstRow + row, input.rows);
+      at = at * input.heads + pick(head, input.heads);
+      tile.at(row, dim) = input.values[at * input.dims + pick(dim, input.dims)];
+    }
+  tiles[op.getResult()] = std::move(tile);
+}
+
 void Item::loadQueries(tile::LoadQueriesOp op) {
+  if (binding(op.getBinding()).getRole() == tile::Role::input)
+    return loadInput(op);
   Tile tile = tileOf(op.getType());
   for (int64_t row = 0; row < validRows; ++row)
     for (int64_t dim = 0; dim < tile.columns; ++dim)
@@ -273,6 +292,46 @@ void Item::finish(tile::SoftmaxFinishOp op) {
   tiles[op.getLse()] = std::move(lse);
 }
 
+void Item::merge(tile::MergePartsOp op) {
+  Tile max = tileOf(op.getMax().getType()), sum = max, o = tileOf(op.getOut().getType());
+  for (int64_t i = 0; i < max.rows; ++i) {
+    max.at(i) = kInitialMax;
+    if (i >= validRows)
+      continue;
+    int64_t row = (batch * call.heads + head) * call.rows + firstRow + i;
+    for (const KernelCall::Part &part : call.parts) {
+      double score = std::max(part.lse[row], kSentinel), largest = std::max(max.at(i), score);
+      double alpha = std::exp(max.at(i) - largest), weight = std::exp(score - largest);
+      max.at(i) = largest;
+      sum.at(i) = sum.at(i) * alpha + weight;
+      for (int64_t d = 0; d < o.columns; ++d)
+        o.at(i, d) = o.at(i, d) * alpha + (weight > 0 ? weight * part.o[row * o.columns + d] : 0);
+    }
+  }
+  tiles[op.getMax()] = std::move(max);
+  tiles[op.getSum()] = std::move(sum);
+  tiles[op.getOut()] = std::move(o);
+}
+
+void Item::output(tile::OutputOp op) {
+  Tile o = tiles[op.getO()];
+  const Tile lse = tiles[op.getLse()];
+  for (int64_t i = 0; i < validRows; ++i)
+    for (int64_t d = 0; d < o.columns; ++d) {
+      std::vector<Scalar> arguments{{0, o.at(i, d)},
+                                    {0, std::max(lse.at(i), kSentinel)},
+                                    {call.queryPosition + firstRow + i, 0},
+                                    {head, 0},
+                                    {batch, 0}};
+      for (Value input : op.getInputs()) {
+        const Tile &tile = tiles[input];
+        arguments.push_back({0, tile.at(i, tile.columns == 1 ? 0 : d)});
+      }
+      o.at(i, d) = evaluateScalars(op.getBody().front(), arguments, env)[0].number;
+    }
+  tiles[op.getResult()] = std::move(o);
+}
+
 void Item::runOp(Operation &op) {
   llvm::TypeSwitch<Operation *>(&op)
       .Case([&](tile::LoadQueriesOp op) { loadQueries(op); })
@@ -313,6 +372,8 @@ void Item::runOp(Operation &op) {
       .Case([&](tile::SoftmaxStepOp op) { step(op); })
       .Case([&](tile::DotPVOp op) { dotPV(op); })
       .Case([&](tile::SoftmaxFinishOp op) { finish(op); })
+      .Case([&](tile::OutputOp op) { output(op); })
+      .Case([&](tile::MergePartsOp op) { merge(op); })
       .Default([&](Operation *op) {
         if (!evaluateScalarOp(*op, scalars, env))
           llvm::report_fatal_error("the interpreter does not know " + op->getName().getStringRef());

@@ -13,6 +13,13 @@ struct Segment {
   int32_t firstSlot = 0, length = 0, firstPosition = 0;
 };
 
+// An input of the output expression: (batch, rows, heads, dims), an extent of 1
+// is repeated.
+struct Input {
+  int64_t batch = 1, rows = 1, heads = 1, dims = 1;
+  std::vector<double> values;
+};
+
 // One call. Arrays are contiguous: q (batch, heads, rows, qk dim), k and v
 // (batch, kv heads, slots, dim), scales (batch, kv heads, slots). i8 bindings hold
 // whole numbers.
@@ -23,6 +30,12 @@ struct KernelCall {
   std::span<const double> q, k, v, kScale, vScale;
   std::vector<double> params;
   std::vector<Table> tables;
+  std::vector<Input> inputs; // in the order of the kernel's input bindings
+  // Merge kernels: o (batch, heads, rows, v dim) and lse (batch, heads, rows).
+  struct Part {
+    std::vector<double> o, lse;
+  };
+  std::vector<Part> parts;
 };
 
 struct KernelResult {

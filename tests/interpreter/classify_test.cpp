@@ -82,8 +82,6 @@ class TileClasses : public testing::TestWithParam<std::string> {};
 TEST_P(TileClasses, agree_with_the_mask) {
   SpecCase spec(GetParam(), 7);
   ASSERT_EQ(spec.error(), "");
-  if (spec.attention().output)
-    return;
   Found found;
   checkBoxes(spec, found);
   report(GetParam(), found);

@@ -66,6 +66,7 @@ Problem makeProblem(SpecCase &spec) {
     for (int64_t i = 0; i < count; ++i)
       values.push_back(normal(spec.random));
   };
+  spec.fillInputs(p.call);
   fill(p.q, int64_t(p.call.batch) * p.call.heads * p.call.queryLength * a.qkDim);
   fill(p.k, int64_t(p.call.batch) * p.call.kvHeads * p.call.slots * a.qkDim);
   fill(p.v, int64_t(p.call.batch) * p.call.kvHeads * p.call.slots * a.vDim);
@@ -89,6 +90,8 @@ KernelCall kernelCall(const Problem &p, const spec::AttentionSpec &a) {
   call.params = p.call.bindings.params;
   for (const oracle::TableData &table : p.call.bindings.tables)
     call.tables.push_back({table.extents, table.values});
+  for (const oracle::InputData &input : p.call.bindings.inputs)
+    call.inputs.push_back({input.batch, input.rows, input.heads, input.dims, input.values});
   return call;
 }
 
@@ -119,10 +122,6 @@ TEST_P(ShippedSpec, f32_equals_oracle) {
     options.blockQ = 5 + seed;
     options.blockK = 7 + 3 * seed;
     auto kernel = spec.lower(options);
-    if (a.output) {
-      EXPECT_FALSE(kernel) << "an output expression must be rejected, not ignored";
-      return;
-    }
     ASSERT_TRUE(kernel);
     ASSERT_TRUE(mlir::succeeded(mlir::verify(kernel)));
     Problem problem = makeProblem(spec);
@@ -139,8 +138,6 @@ TEST_P(ShippedSpec, int8_equals_quantized_oracle) {
   SpecCase spec(GetParam(), 99);
   ASSERT_EQ(spec.error(), "");
   const spec::AttentionSpec &a = spec.attention();
-  if (a.output)
-    return;
   mlir::attn::TileOptions options{6, 11, "int8", "f32"};
   auto kernel = spec.lower(options);
   ASSERT_TRUE(kernel);
@@ -161,8 +158,6 @@ TEST_P(ShippedSpec, int8_equals_quantized_oracle) {
 TEST_P(ShippedSpec, narrow_variants_verify) {
   SpecCase spec(GetParam(), 1);
   ASSERT_EQ(spec.error(), "");
-  if (spec.attention().output)
-    return;
   for (const char *variant : {"bf16", "f16"}) {
     auto kernel = spec.lower({16, 32, variant, "f32"});
     ASSERT_TRUE(kernel);
@@ -189,6 +184,43 @@ TEST_P(ShippedSpec, recache_equals_oracle) {
   auto expected =
       oracle::attentionReference(a, problem.call, {problem.q, problem.k, problem.v}, options);
   expectEqual(runKernel(kernel, call), expected, a.emitLse, 2e-5);
+}
+
+// What `parts` of a mask give, merged, is what the whole mask gives: sink logit and
+// output expression enter once.
+TEST(Merge, parts_equal_the_whole) {
+  auto text = [](const std::string &mask, const char *emit) {
+    return "attention a {\n  space tok(i: stream)\n  query tok\n  keys tok\n  heads 4 kv 2 dim 16\n"
+           "  table logit[head]: f32\n  input gate[q, dim]: f32\n  input bias[head]: bf16\n"
+           "  mask causal(i) and " +
+           mask +
+           "\n  softmax with logit[head]\n  output o * gate + bias * lse + float(q.i)\n  emit " +
+           emit + "\n}\n";
+  };
+  SpecCase whole("a", text("all", "lse"), 3);
+  ASSERT_EQ(whole.error(), "");
+  Problem problem = makeProblem(whole);
+  auto expected = oracle::attentionReference(whole.attention(), problem.call,
+                                             {problem.q, problem.k, problem.v});
+  std::vector<KernelCall::Part> parts;
+  for (const char *mask : {"window(i, 4)", "not window(i, 4) and k.i % 3 != 0",
+                           "not window(i, 4) and k.i % 3 == 0", "k.i < 0"}) {
+    SpecCase part("a", text(mask, "partial"), 3);
+    ASSERT_EQ(part.error(), "");
+    auto kernel = part.lower({5, 7, "f32", "f32"});
+    ASSERT_TRUE(kernel && mlir::succeeded(mlir::verify(kernel)));
+    KernelCall call = kernelCall(problem, part.attention());
+    call.q = problem.q, call.k = problem.k, call.v = problem.v;
+    KernelResult result = runKernel(kernel, call);
+    parts.push_back({result.o, result.lse});
+  }
+  SpecCase part("a", text("all", "partial"), 3);
+  auto kernel = part.lowerMerge({6, 1, "f32", "f32"});
+  ASSERT_TRUE(kernel && mlir::succeeded(mlir::verify(kernel)));
+  EXPECT_EQ(kernel.getSymName().str(), "a_merge.f32");
+  KernelCall call = kernelCall(problem, part.attention());
+  call.parts = parts;
+  expectEqual(runKernel(kernel, call), expected, true, 2e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Specs, ShippedSpec, testing::ValuesIn(shippedSpecs()),

@@ -23,6 +23,7 @@ struct DeviceChoice {
 int report(const Status &status);
 
 void add_run_command(CLI::App &program, Action &action);
+void add_merge_command(CLI::App &program, Action &action);
 void add_verify_command(CLI::App &program, Action &action);
 void add_bench_command(CLI::App &program, Action &action);
 void add_devices_command(CLI::App &program, Action &action);

@@ -131,6 +131,13 @@ Result<TensorView> HostCall::upload(const HostTensor &tensor, ElementType type) 
   return upload_bytes(bytes, type, tensor.shape, row);
 }
 
+Result<TensorView> HostCall::upload_rows(const HostTensor &rows) {
+  std::vector<std::byte> bytes(rows.values.size() * 4);
+  if (!bytes.empty())
+    std::memcpy(bytes.data(), rows.values.data(), bytes.size());
+  return upload_bytes(bytes, ElementType::f32, rows.shape, 1);
+}
+
 Result<TensorView> HostCall::make_output(const int64_t (&shape)[4], ElementType type,
                                          bool has_dim) {
   int64_t row = has_dim ? padded(shape[3], type) : 1;
@@ -163,6 +170,52 @@ Result<TensorView> HostCall::upload_table(const HostArray &array, const BindingI
   return view;
 }
 
+Status HostCall::upload_named(const std::vector<NamedArray> &all, const int64_t (&rows)[4],
+                              std::vector<NamedTensor> &tensors) {
+  const KernelInfo &info = kernel_->info();
+  for (const BindingInfo &binding : info.bindings) {
+    bool table = binding.role == BindingRole::table;
+    if (!table && binding.role != BindingRole::input)
+      continue;
+    const HostArray *array = nullptr;
+    for (const NamedArray &given : all)
+      if (given.name == binding.name)
+        array = &given.array;
+    if (!array)
+      return Status::usage("kernel ", info.name, " needs the ", table ? "table " : "input ",
+                           binding.name, "; give it with ", table ? "--table " : "--input ",
+                           binding.name, "=FILE.npy");
+    NamedTensor tensor;
+    tensor.name = binding.name;
+    if (table) {
+      ATTN_ASSIGN_OR_RETURN(tensor.view, upload_table(*array, binding));
+    } else {
+      if (array->shape.size() != 4)
+        return Status::invalid_input("input ", binding.name, " has ", array->shape.size(),
+                                     " axes; (batch, heads, tokens, dim) is needed, 1 repeats");
+      HostTensor values;
+      std::copy_n(array->shape.begin(), 4, values.shape);
+      values.values.assign(array->values.begin(), array->values.end());
+      ATTN_ASSIGN_OR_RETURN(tensor.view, upload(values, binding.type));
+      for (int axis = 0; axis < 3; ++axis) // an extent of 1 is repeated
+        if (values.shape[axis] == 1) {
+          tensor.view.shape[axis] = rows[axis];
+          tensor.view.strides[axis] = 0;
+        }
+    }
+    tensors.push_back(tensor);
+  }
+  for (const NamedArray &given : all) {
+    bool known = false;
+    for (const BindingInfo &binding : info.bindings)
+      known |= (binding.role == BindingRole::table || binding.role == BindingRole::input) &&
+               binding.name == given.name;
+    if (!known)
+      return Status::usage("kernel ", info.name, " has no table or input ", given.name);
+  }
+  return {};
+}
+
 Status HostCall::prepare(const HostArgs &args) {
   AttentionArgs call;
   const KernelInfo &info = kernel_->info();
@@ -190,12 +243,8 @@ Status HostCall::prepare(const HostArgs &args) {
       HostTensor whole = tensor;
       whole.values.assign(quantised.begin(), quantised.end());
       ATTN_ASSIGN_OR_RETURN(view, upload(whole, ElementType::i8));
-      const int64_t shape[4] = {tensor.shape[0], tensor.shape[1], tensor.shape[2], 1};
-      std::vector<std::byte> bytes(scales.size() * 4);
-      if (!bytes.empty())
-        std::memcpy(bytes.data(), scales.data(), bytes.size());
-      ATTN_ASSIGN_OR_RETURN((keys ? call.k_scale : call.v_scale),
-                            upload_bytes(bytes, ElementType::f32, shape, 1));
+      HostTensor rows{{tensor.shape[0], tensor.shape[1], tensor.shape[2], 1}, std::move(scales)};
+      ATTN_ASSIGN_OR_RETURN((keys ? call.k_scale : call.v_scale), upload_rows(rows));
       break;
     }
     case BindingRole::o: {
@@ -212,44 +261,13 @@ Status HostCall::prepare(const HostArgs &args) {
     case BindingRole::v_scale:
       break; // made with k and v
     case BindingRole::table:
-    case BindingRole::input: {
-      const HostArray *array = nullptr;
-      for (const NamedArray &given : args.tensors)
-        if (given.name == binding.name)
-          array = &given.array;
-      if (!array)
-        return Status::usage("kernel ", info.name, " needs the ",
-                             binding.role == BindingRole::table ? "table " : "input ", binding.name,
-                             "; give it with --table ", binding.name, "=FILE.npy");
-      NamedTensor tensor;
-      tensor.name = binding.name;
-      if (binding.role == BindingRole::table) {
-        ATTN_ASSIGN_OR_RETURN(tensor.view, upload_table(*array, binding));
-      } else {
-        if (array->shape.size() != 4)
-          return Status::invalid_input("input ", binding.name, " has ", array->shape.size(),
-                                       " axes; (batch, heads, rows, dim) is needed, 1 repeats");
-        HostTensor values;
-        std::copy_n(array->shape.begin(), 4, values.shape);
-        values.values.assign(array->values.begin(), array->values.end());
-        ATTN_ASSIGN_OR_RETURN(tensor.view, upload(values, binding.type));
-        for (int axis = 0; axis < 3; ++axis) // an extent of 1 is repeated
-          if (values.shape[axis] == 1) {
-            tensor.view.shape[axis] = rows[axis];
-            tensor.view.strides[axis] = 0;
-          }
-      }
-      tensors.push_back(tensor);
-    }
+    case BindingRole::input:
+    case BindingRole::part_o:
+    case BindingRole::part_lse:
+      break; // by name below, or of merges
     }
   }
-  for (const NamedArray &given : args.tensors) {
-    bool known = false;
-    for (const BindingInfo &binding : info.bindings)
-      known |= binding.role >= BindingRole::table && binding.name == given.name;
-    if (!known)
-      return Status::usage("kernel ", info.name, " has no table or input ", given.name);
-  }
+  ATTN_RETURN_IF_ERROR(upload_named(args.tensors, rows, tensors));
   std::vector<NamedValue> params;
   for (const auto &[name, value] : args.params)
     params.push_back({name, value});

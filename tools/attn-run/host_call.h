@@ -39,6 +39,15 @@ struct HostArgs {
   float scale = std::numeric_limits<float>::quiet_NaN();
 };
 
+// Partial results over disjoint keys: o as in HostTensor, lse (batch, heads, tokens).
+struct HostMerge {
+  std::vector<HostTensor> o;
+  std::vector<std::vector<float>> lse;
+  std::vector<NamedArray> tensors;
+  std::vector<std::pair<std::string, double>> params;
+  int32_t q_position = 0, layer = 0;
+};
+
 struct HostResult {
   HostTensor o;
   std::vector<float> lse; // empty where the kernel has none
@@ -58,6 +67,7 @@ void quantise_rows(const std::vector<float> &values, int64_t dim, std::vector<in
 class HostCall {
 public:
   static Result<HostCall> create(Device &device, Kernel &kernel, const HostArgs &args);
+  static Result<HostCall> create(Device &device, Kernel &kernel, const HostMerge &args);
   Status launch();
   Result<HostResult> read();
   std::span<const uint32_t> words() const { return call_.words(); }
@@ -65,7 +75,14 @@ public:
 private:
   HostCall(Device &device, Kernel &kernel) : device_(&device), kernel_(&kernel) {}
   Status prepare(const HostArgs &args);
+  Status prepare(const HostMerge &args);
+  // Every table and input of the kernel, from what is given by name; `rows` are
+  // (batch, heads, tokens, dim) of the output.
+  Status upload_named(const std::vector<NamedArray> &given, const int64_t (&rows)[4],
+                      std::vector<NamedTensor> &tensors);
   Result<TensorView> upload(const HostTensor &tensor, ElementType type);
+  // One f32 for each row: (batch, heads, tokens, 1).
+  Result<TensorView> upload_rows(const HostTensor &rows);
   Result<TensorView> make_output(const int64_t (&shape)[4], ElementType type, bool has_dim);
   Result<TensorView> upload_bytes(const std::vector<std::byte> &bytes, ElementType type,
                                   const int64_t (&shape)[4], int64_t row);
@@ -81,5 +98,6 @@ private:
 
 // create, launch, read.
 Result<HostResult> run_on_device(Device &device, Kernel &kernel, const HostArgs &args);
+Result<HostResult> merge_on_device(Device &device, Kernel &kernel, const HostMerge &args);
 
 } // namespace attn

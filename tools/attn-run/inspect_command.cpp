@@ -9,7 +9,8 @@ namespace attn {
 
 namespace {
 
-const char *role_names[] = {"q", "k", "v", "o", "lse", "k_scale", "v_scale", "table", "input"};
+const char *role_names[] = {"q",       "k",     "v",     "o",      "lse",     "k_scale",
+                            "v_scale", "table", "input", "part_o", "part_lse"};
 
 void print_kernel(const Bundle &bundle, const KernelInfo &kernel) {
   std::printf("%s %s for %s %s: dim %u/%u, heads %s/%s, tile %u x %u, %zu bytes",

@@ -34,6 +34,7 @@ int main(int argc, char **argv) {
                  "`attn-run COMMAND --help` describes a command.");
   attn::Action action;
   attn::add_run_command(program, action);
+  attn::add_merge_command(program, action);
   attn::add_verify_command(program, action);
   attn::add_bench_command(program, action);
   attn::add_devices_command(program, action);

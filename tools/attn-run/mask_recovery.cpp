@@ -37,6 +37,18 @@ std::string tile_class(const Kernel &kernel, std::span<const uint32_t> words, ui
   return ", in no range";
 }
 
+// Large enough to show beside what an output expression adds, in every type.
+constexpr float kOneHot = 256;
+
+// What is not larger than this is lost when a result of this size is rounded.
+double rounding(const KernelInfo &info, double size) {
+  double unit = 1e-6;
+  for (const BindingInfo &binding : info.bindings)
+    if (binding.role == BindingRole::o && binding.type != ElementType::f32)
+      unit = binding.type == ElementType::bf16 ? 1.6e-2 : 2e-3;
+  return std::max(1e-30, size * unit);
+}
+
 } // namespace
 
 Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
@@ -58,6 +70,15 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
     if (!used[static_cast<size_t>(slot)])
       keys.push_back({slot, -1, UINT32_MAX, 0});
 
+  // An output expression is seen by how it differs from the one without values.
+  HostResult without;
+  oracle::Result expected_without;
+  if (spec.output) {
+    std::fill(probe.args.v.values.begin(), probe.args.v.values.end(), 0.0f);
+    ATTN_ASSIGN_OR_RETURN(without, run_on_device(device, kernel, probe.args));
+    ATTN_ASSIGN_OR_RETURN(expected_without, run_oracle(spec, info, probe, false));
+  }
+
   MaskReport report;
   for (int64_t first = 0; first < slots; first += dim) {
     std::vector<float> &v = probe.args.v.values;
@@ -65,10 +86,10 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
     for (size_t row = 0; row < v.size() / static_cast<size_t>(dim); ++row) {
       int64_t slot = static_cast<int64_t>(row) % slots;
       if (slot >= first && slot < first + dim)
-        v[row * dim + (slot - first)] = 1;
+        v[row * dim + (slot - first)] = spec.output ? kOneHot : 1;
     }
     ATTN_ASSIGN_OR_RETURN(HostResult got, run_on_device(device, kernel, probe.args));
-    // Only scores can make an admitted key weigh nothing.
+    // Only scores and outputs can make an admitted key weigh nothing.
     oracle::Result weights;
     if (spec.score || spec.output || spec.sinkLogit) {
       ATTN_ASSIGN_OR_RETURN(weights, run_oracle(spec, info, probe, false));
@@ -80,7 +101,7 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
             if (key.slot < first || key.slot >= first + dim)
               continue;
             size_t at = static_cast<size_t>(((b * heads + h) * rows + r) * dim + key.slot - first);
-            float weight = got.o.values[at];
+            float weight = got.o.values[at], nothing = spec.output ? without.o.values[at] : 0;
             bool want =
                 key.position >= 0 &&
                 oracle::maskAt(spec, problem.call.bindings, static_cast<int32_t>(b),
@@ -88,11 +109,13 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
                                problem.args.q_position + static_cast<int32_t>(r), key.position);
             ++report.pairs;
             report.admitted += want;
-            if (want && !weights.o.empty() && std::abs(weights.o[at]) < 1e-30) {
+            double base = spec.output ? expected_without.o[at] : 0;
+            if (want && !weights.o.empty() &&
+                std::abs(weights.o[at] - base) < rounding(info, std::abs(base))) {
               ++report.skipped;
               continue;
             }
-            bool attends = !(weight == 0); // NaN counts as attending
+            bool attends = !(weight == nothing); // NaN counts as attending
             if (attends == want)
               continue;
             if (report.wrong++)

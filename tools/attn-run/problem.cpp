@@ -24,6 +24,14 @@ Result<KernelSpec> KernelSpec::load(const Bundle &bundle, const KernelInfo &kern
     result.attention_ = std::make_shared<const spec::AttentionSpec>(*attention);
     return result;
   }
+  constexpr std::string_view merging = "_merge";
+  if (kernel.name.ends_with(merging))
+    if (const spec::AttentionSpec *base =
+            checked->find(kernel.name.substr(0, kernel.name.size() - merging.size()));
+        base && base->partial) {
+      result.attention_ = std::make_shared<const spec::AttentionSpec>(*base);
+      return result;
+    }
   // "NAME_recache": the same attention under the mask that its recache states.
   constexpr std::string_view suffix = "_recache";
   if (kernel.name.ends_with(suffix)) {
@@ -357,6 +365,7 @@ Result<oracle::Result> run_oracle(const spec::AttentionSpec &spec, const KernelI
                       k = oracle::widen(problem.args.k.values),
                       v = oracle::widen(problem.args.v.values);
   oracle::Options options;
+  options.partial = spec.partial;
   if (quantised) {
     options.quantizeQ = options.quantizeK = has_int8_keys(kernel);
     options.quantizeV = type_of(kernel, BindingRole::v) == ElementType::i8;

@@ -12,7 +12,7 @@
 namespace attn {
 
 // The checked spec of a kernel of the bundle. A kernel "NAME_recache" has the
-// spec of NAME with the recache's mask in place of its own.
+// spec of NAME with the recache's mask in place of its own, "NAME_merge" that of NAME.
 class KernelSpec {
 public:
   static Result<KernelSpec> load(const Bundle &bundle, const KernelInfo &kernel);
@@ -43,6 +43,15 @@ std::vector<Shape> verify_shapes(const KernelInfo &kernel);
 // kernel's types; inputs of the output expression are positive.
 VerifyProblem make_problem(const spec::AttentionSpec &spec, const KernelInfo &kernel,
                            const Shape &shape, std::mt19937_64 &random);
+
+// Parts to be merged for the rows of a problem: some rows of some parts, and all rows
+// of one of them, attended nothing; their outputs are NaN.
+HostMerge make_parts(const KernelInfo &kernel, const VerifyProblem &problem,
+                     std::mt19937_64 &random);
+
+// The oracle's answer to a merge.
+Result<oracle::Result> run_merge_oracle(const spec::AttentionSpec &spec,
+                                        const VerifyProblem &problem, const HostMerge &parts);
 
 // The oracle's answer, with K and V (and Q) rounded to int8 first where the
 // kernel's are, if `quantised`.

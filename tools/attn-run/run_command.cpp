@@ -1,13 +1,11 @@
 // `attn-run run`: one kernel on NumPy arrays.
-#include "runtime/base/half.h"
 #include "runtime/base/npy.h"
 #include "runtime/call/select_kernel.h"
 #include "tools/attn-run/commands.h"
-#include "tools/attn-run/host_call.h"
+#include "tools/attn-run/numpy_arguments.h"
 
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 
 namespace attn {
 
@@ -20,72 +18,6 @@ struct RunOptions {
   float scale = std::numeric_limits<float>::quiet_NaN();
   DeviceChoice device;
 };
-
-// Splits "name=value".
-Status split(const std::string &text, const char *option, std::string &name, std::string &value) {
-  size_t at = text.find('=');
-  if (at == std::string::npos || at == 0 || at + 1 == text.size())
-    return Status::usage("'", text, "' after ", option, " is not NAME=VALUE");
-  name = text.substr(0, at);
-  value = text.substr(at + 1);
-  return {};
-}
-
-double element(const NpyArray &array, size_t i) {
-  const auto *at = static_cast<const std::byte *>(array.data.data());
-  auto get = [&](auto sample) {
-    std::memcpy(&sample, at + i * sizeof sample, sizeof sample);
-    return sample;
-  };
-  switch (array.type) {
-  case ElementType::f32:
-    return get(float());
-  case ElementType::f16:
-    return f16_to_f32(get(uint16_t()));
-  case ElementType::bf16:
-    return bf16_to_f32(get(uint16_t()));
-  case ElementType::i8:
-    return get(int8_t());
-  case ElementType::u8:
-    return get(uint8_t());
-  case ElementType::i32:
-    return get(int32_t());
-  case ElementType::i64:
-    return static_cast<double>(get(int64_t()));
-  }
-  return 0;
-}
-
-HostArray host_array(const NpyArray &array) {
-  HostArray host{array.shape, {}};
-  host.values.resize(static_cast<size_t>(array.count()));
-  for (size_t i = 0; i < host.values.size(); ++i)
-    host.values[i] = element(array, i);
-  return host;
-}
-
-// Reads (batch, heads, tokens, dim), or (heads, tokens, dim) as one batch entry.
-Status read_tensor(const std::string &path, HostTensor &tensor, ElementType &type) {
-  ATTN_ASSIGN_OR_RETURN(NpyArray array, read_npy(path));
-  if (array.shape.size() != 4 && array.shape.size() != 3)
-    return Status::invalid_input("array has ", array.shape.size(),
-                                 " axes; (batch, heads, tokens, head_dim) is needed")
-        .at(path);
-  if (array.type != ElementType::f32 && array.type != ElementType::f16 &&
-      array.type != ElementType::bf16)
-    return Status::invalid_input("array is ", element_type_name(array.type),
-                                 "; f32, f16 or bf16 (saved as u2) is needed, kernels with int8 "
-                                 "keys quantise them")
-        .at(path);
-  type = array.type;
-  size_t missing = 4 - array.shape.size();
-  for (size_t i = 0; i < 4; ++i)
-    tensor.shape[i] = i < missing ? 1 : array.shape[i - missing];
-  tensor.values.resize(static_cast<size_t>(tensor.count()));
-  for (size_t i = 0; i < tensor.values.size(); ++i)
-    tensor.values[i] = static_cast<float>(element(array, i));
-  return {};
-}
 
 // "slot:length:position,..."
 Status parse_segments(const std::string &text, std::vector<Segment> &segments) {
@@ -116,20 +48,8 @@ Status read_arguments(const RunOptions &options, HostArgs &args, ElementType &ty
                                    element_type_name(type), "; give all three one type")
           .at(*path);
   }
-  std::string name, value;
-  for (const std::string &text : options.tables) {
-    ATTN_RETURN_IF_ERROR(split(text, "--table", name, value));
-    ATTN_ASSIGN_OR_RETURN(NpyArray array, read_npy(value));
-    args.tensors.push_back({name, host_array(array)});
-  }
-  for (const std::string &text : options.params) {
-    ATTN_RETURN_IF_ERROR(split(text, "--set", name, value));
-    double number = 0;
-    auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || end != value.data() + value.size())
-      return Status::usage("'", value, "' after --set ", name, "= is no number");
-    args.params.emplace_back(name, number);
-  }
+  ATTN_RETURN_IF_ERROR(read_named(options.tables, args.tensors));
+  ATTN_RETURN_IF_ERROR(read_params(options.params, args.params));
   ATTN_RETURN_IF_ERROR(parse_segments(options.segments, args.segments));
   args.q_position = options.q_position;
   args.layer = options.layer;
@@ -159,16 +79,7 @@ Status run(const RunOptions &options) {
                            " writes no LSE; add `emit lse` to its spec or drop --lse");
   }
   ATTN_ASSIGN_OR_RETURN(HostResult result, run_on_device(*device, *kernel, args));
-  ATTN_ASSIGN_OR_RETURN(NpyArray out, make_npy(type, {result.o.shape, result.o.shape + 4}));
-  for (size_t i = 0; i < result.o.values.size(); ++i) {
-    float value = result.o.values[i];
-    if (type == ElementType::f32)
-      static_cast<float *>(out.data.data())[i] = value;
-    else
-      static_cast<uint16_t *>(out.data.data())[i] =
-          type == ElementType::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
-  }
-  ATTN_RETURN_IF_ERROR(write_npy(options.out, out));
+  ATTN_RETURN_IF_ERROR(write_tensor(options.out, result.o, type));
   if (!options.lse.empty())
     ATTN_RETURN_IF_ERROR(write_npy(options.lse, ElementType::f32,
                                    std::span(result.o.shape).first(3), result.lse.data()));
@@ -197,7 +108,9 @@ void add_run_command(CLI::App &program, Action &action) {
   command->add_option("--v", options->v, "values (.npy)")->required();
   command->add_option("--out", options->out, "output (.npy)")->required();
   command->add_option("--lse", options->lse, "log-sum-exp per row (.npy)");
-  command->add_option("--table", options->tables, "NAME=FILE.npy: a table or input of the spec");
+  command->add_option("--table,--input", options->tables,
+                      "NAME=FILE.npy: a table of the spec, or an input of its output expression "
+                      "as (batch, heads, tokens, dim), an extent of 1 is repeated");
   command->add_option("--set", options->params, "NAME=NUMBER: a parameter of the spec");
   command->add_option("--segments", options->segments,
                       "SLOT:LENGTH:POSITION,...: where which keys are; default: all, from 0");

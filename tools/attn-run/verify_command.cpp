@@ -34,7 +34,8 @@ double exact_bound(const KernelInfo &kernel) {
   if (!has_int8_keys(kernel))
     return kernel.error_bound;
   for (const BindingInfo &binding : kernel.bindings)
-    if (binding.type == ElementType::bf16 || binding.type == ElementType::f16)
+    if (binding.role < BindingRole::table &&
+        (binding.type == ElementType::bf16 || binding.type == ElementType::f16))
       return 1e-2;
   return 1e-5;
 }
@@ -60,6 +61,19 @@ Result<Case> verify_case(Device &device, Kernel &kernel, const spec::AttentionSp
   if (result.mask.wrong)
     result.failure = concat("mask: ", result.mask.wrong, " of ", result.mask.pairs,
                             " pairs are wrong, the first: ", result.mask.first_wrong);
+  return result;
+}
+
+Result<Case> verify_merge(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
+                          const Shape &shape, std::mt19937_64 &random) {
+  VerifyProblem problem = make_problem(spec, kernel.info(), shape, random);
+  HostMerge parts = make_parts(kernel.info(), problem, random);
+  Case result;
+  result.description = concat(parts.o.size(), " parts, ", problem.description);
+  ATTN_ASSIGN_OR_RETURN(HostResult got, merge_on_device(device, kernel, parts));
+  ATTN_ASSIGN_OR_RETURN(oracle::Result want, run_merge_oracle(spec, problem, parts));
+  result.comparison = compare(got, want, exact_bound(kernel.info()));
+  result.failure = result.comparison.failure;
   return result;
 }
 
@@ -118,7 +132,9 @@ private:
     if (options_.quick)
       shapes.resize(std::min<size_t>(shapes.size(), 4));
     for (const Shape &shape : shapes) {
-      ATTN_ASSIGN_OR_RETURN(Case result, verify_case(*device_, *kernel, *spec, shape, random));
+      ATTN_ASSIGN_OR_RETURN(
+          Case result, merges_parts(info) ? verify_merge(*device_, *kernel, *spec, shape, random)
+                                          : verify_case(*device_, *kernel, *spec, shape, random));
       ++cases;
       error = std::max(error, result.comparison.error);
       row = std::max(row, result.comparison.worst_row);

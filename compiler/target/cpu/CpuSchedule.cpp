@@ -148,7 +148,12 @@ CpuSchedule mlir::attn::cpuScheduleOf(tile::KernelOp kernel, const CpuArch &arch
       break;
     }
   }
-  return findCpuSchedule(arch, shape);
+  CpuSchedule schedule = findCpuSchedule(arch, shape);
+  bool merges = false;
+  kernel.walk([&](tile::MergePartsOp) { merges = true; });
+  if (merges) // no dots, so no register tile: one vector of rows fits every block
+    schedule.vectors = 1;
+  return schedule;
 }
 
 void mlir::attn::setCpuSchedule(tile::KernelOp kernel, const CpuSchedule &s) {

@@ -169,8 +169,12 @@ LogicalResult CpuLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
       .Case([&](tile::StoreQueriesOp op) { return lowerStoreQueries(b, op); })
       .Case([&](tile::QuantizeOp op) { return lowerQuantize(b, op); })
       .Case([&](tile::ForKeysOp op) { return lowerForKeys(b, op); })
-      .Case([&](tile::SoftmaxInitOp op) { return lowerSoftmaxInit(b, op), success(); })
+      .Case([&](tile::SoftmaxInitOp op) {
+        return startSoftmax(b, op.getMax(), op.getSum(), op.getOut()), success();
+      })
+      .Case([&](tile::MergePartsOp op) { return lowerMergeParts(b, op); })
       .Case([&](tile::SoftmaxFinishOp op) { return lowerSoftmaxFinish(b, op), success(); })
+      .Case([&](tile::OutputOp op) { return lowerOutput(b, op); })
       .Case([&](tile::ScoreFactorOp op) {
         Value factor = b.constF32(1.4426950408889634);
         if (!op.getPlain())

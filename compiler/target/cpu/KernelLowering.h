@@ -94,6 +94,8 @@ private:
   Type outputType();
 
   // LowerQueries.cpp
+  /// Rows of the work item into lanes of `to`; `dim` 0: one number per row.
+  void loadRows(LaneBuilder &b, const BindingRows &rows, const Plane &to, int64_t dim);
   LogicalResult lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op);
   LogicalResult lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesOp op);
   LogicalResult lowerQuantize(LaneBuilder &b, tile::QuantizeOp op);
@@ -117,7 +119,8 @@ private:
   Value dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum);
 
   // LowerSoftmax.cpp
-  void lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op);
+  void startSoftmax(LaneBuilder &b, Value maxTile, Value sumTile,
+                    TypedValue<tile::TileType> outTile);
   LogicalResult lowerScores(
       LaneBuilder &b, Value from, Value to, const Body &body,
       llvm::function_ref<Value(LaneBuilder &, Value score, Value row, int64_t vector)> rewrite);
@@ -132,7 +135,13 @@ private:
   void exponentialPairs(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
                         SmallVector<Value> &sum);
   void lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op);
-  SmallVector<Value> queryPositions(LaneBuilder &b, const Body &body);
+  SmallVector<Value> queryPositions(LaneBuilder &b, Value subTile);
+
+  // LowerMerge.cpp
+  LogicalResult lowerMergeParts(LaneBuilder &b, tile::MergePartsOp op);
+
+  // LowerOutput.cpp
+  LogicalResult lowerOutput(LaneBuilder &b, tile::OutputOp op);
 
   tile::KernelOp kernel;
   const CpuArch &arch;

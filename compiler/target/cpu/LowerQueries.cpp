@@ -17,14 +17,10 @@ static void forChunks(LaneBuilder &b, int64_t dim, int64_t width,
     body(b.constI64(dim - width));
 }
 
-LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op) {
-  tile::TileType type = op.getType();
-  bool matrix = type.getShape().size() == 2;
-  int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = laneCount();
-  CpuTileValue &value = tiles[op.getResult()];
-  value.kind = CpuTileValue::Kind::plane;
-  value.plane = newPlane(dim);
-  BindingRows rows = frame->rows(b, op.getBinding());
+void CpuLowering::loadRows(LaneBuilder &b, const BindingRows &rows, const Plane &to, int64_t dim) {
+  bool matrix = dim != 0;
+  dim = std::max<int64_t>(dim, 1);
+  int64_t width = arch.width, lanes = laneCount();
   Value first = b.widen(frame->qFirst), count = b.widen(frame->qCount);
   // Rows past the end read the last valid row and become zero.
   Value lastRow = b.add(count, -1);
@@ -33,7 +29,7 @@ LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp 
                      b.mul(b.add(first, b.min(row, lastRow)), rows.stride));
   };
   forSubTiles(b, [&](Value subTile) {
-    Value plane = planeAddress(b, value.plane, subTile);
+    Value plane = planeAddress(b, to, subTile);
     Value subTileRow = b.mul(subTile, lanes);
     if (!matrix || dim < width) {
       b.loop(b.constI64(0), b.constI64(lanes), 1, [&](Value lane) {
@@ -55,12 +51,21 @@ LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp 
           Value x = b.toF32(b.load(b.lanes(rows.element), from));
           block.push_back(b.select(b.less(row, count), x, b.splatF32(0)));
         }
-        Value to = b.address(plane, b.f32(), b.add(b.mul(d, lanes), lane));
+        Value first = b.address(plane, b.f32(), b.add(b.mul(d, lanes), lane));
         for (auto [i, column] : llvm::enumerate(b.transpose(block)))
-          b.store(column, b.address(to, b.f32(), int64_t(i) * lanes), width * 4);
+          b.store(column, b.address(first, b.f32(), int64_t(i) * lanes), width * 4);
       });
     });
   });
+}
+
+LogicalResult CpuLowering::lowerLoadQueries(LaneBuilder &b, tile::LoadQueriesOp op) {
+  ArrayRef<int64_t> shape = op.getType().getShape();
+  int64_t dim = shape.size() == 2 ? shape[1] : 0;
+  CpuTileValue &value = tiles[op.getResult()];
+  value.kind = CpuTileValue::Kind::plane;
+  value.plane = newPlane(std::max<int64_t>(dim, 1));
+  loadRows(b, frame->rows(b, op.getBinding()), value.plane, dim);
   bool pairs = llvm::any_of(op.getResult().getUsers(), [&](Operation *user) {
     auto dot = dyn_cast<tile::DotQKOp>(user);
     return dot && scoreDot(dot) == DotKind::bf16;

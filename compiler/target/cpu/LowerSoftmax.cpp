@@ -14,11 +14,12 @@ using namespace mlir::attn;
 static constexpr double kMasked = -1e30, kStartMaximum = -1e20;
 static constexpr double kLn2 = 0.6931471805599453, kLog2E = 1.4426950408889634;
 
-void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
-  int64_t dim = llvm::alignTo(op.getOut().getType().getShape()[1], schedule.rows);
+void CpuLowering::startSoftmax(LaneBuilder &b, Value maxTile, Value sumTile,
+                               TypedValue<tile::TileType> outTile) {
+  int64_t dim = llvm::alignTo(outTile.getType().getShape()[1], schedule.rows);
   Plane max = newPlane(1), sum = newPlane(1), out = newPlane(dim);
   for (auto [tile, plane] :
-       {std::pair<Value, Plane>(op.getMax(), max), {op.getSum(), sum}, {op.getOut(), out}}) {
+       {std::pair<Value, Plane>(maxTile, max), {sumTile, sum}, {outTile, out}}) {
     tiles[tile] = CpuTileValue();
     tiles[tile].kind = CpuTileValue::Kind::plane;
     tiles[tile].plane = plane;
@@ -37,9 +38,9 @@ void CpuLowering::lowerSoftmaxInit(LaneBuilder &b, tile::SoftmaxInitOp op) {
 //===-- Scores -------------------------------------------------------------------===//
 
 // Position of each lane's query row.
-SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, const Body &body) {
+SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, Value subTile) {
   Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow,
-                                      b.narrow(b.mul(body.subTile, laneCount())));
+                                      b.narrow(b.mul(subTile, laneCount())));
   SmallVector<Value> positions;
   for (int64_t j = 0; j < schedule.vectors; ++j) {
     SmallVector<int32_t> lane;
@@ -79,7 +80,7 @@ CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
 }
 
 LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body) {
-  SmallVector<Value> positions = queryPositions(b, body);
+  SmallVector<Value> positions = queryPositions(b, body.subTile);
   ScalarContext context = frame->scalars(arch);
   return lowerScores(
       b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value row, int64_t j) {
@@ -92,7 +93,7 @@ LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body
 }
 
 LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
-  SmallVector<Value> positions = queryPositions(b, body);
+  SmallVector<Value> positions = queryPositions(b, body.subTile);
   ScalarContext context = frame->scalars(arch);
   Value scale = b.splat(frame->word(b, ATTN_W_SCALE, b.f32()));
   return lowerScores(
@@ -254,6 +255,8 @@ void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
   Value sink;
   if (op.getSinkLogit())
     sink = b.splat(b.mulF(scalars.lookup(op.getSinkLogit()), b.constF32(kLog2E)));
+  auto factorOp = op.getFactor().getDefiningOp<tile::ScoreFactorOp>();
+  bool natural = !sink && factorOp && factorOp.getPlain();
   Value negativeInfinity = arith::ConstantOp::create(
       b.builder, b.loc,
       DenseElementsAttr::get(b.lanes(b.f32()), -std::numeric_limits<float>::infinity()));
@@ -273,7 +276,8 @@ void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
       }
       Value safe = sink ? total : b.select(some, total, b.splatF32(1));
       Value log = math::LogOp::create(b.builder, b.loc, safe);
-      log = b.fma(reference, b.splatF32(kLn2), log);
+      // Scores in natural units are not scaled to and fro: one part merges to itself.
+      log = natural ? b.addF(max[j], log) : b.fma(reference, b.splatF32(kLn2), log);
       logs.push_back(sink ? log : b.select(some, log, negativeInfinity));
       inverse.push_back(sink ? b.divF(weight, safe) : b.divF(b.splatF32(1), safe));
       attends.push_back(some);

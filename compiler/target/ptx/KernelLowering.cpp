@@ -65,7 +65,10 @@ void PtxLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
   for (size_t i = 0; i < kernel.getBindings().size(); ++i) {
     buffers.push_back(Buffer{});
     buffers.back().pointer = function.getArgument(i + 1);
-    prepareBuffer(p, i, kvHead);
+    // Inputs are prepared where they are read: across the walk they would cost registers.
+    auto attr = cast<tile::BindingAttr>(kernel.getBindings()[i]);
+    if (attr.getRole() != tile::Role::input)
+      prepareBuffer(p, i, kvHead);
   }
 }
 
@@ -185,6 +188,8 @@ LogicalResult PtxLowering::lowerOp(PtxBuilder &p, Operation &op) {
       .Case([&](tile::SoftmaxInitOp op) { return lowerSoftmaxInit(p, op); })
       .Case([&](tile::SoftmaxStepOp op) { return lowerSoftmaxStep(p, op); })
       .Case([&](tile::SoftmaxFinishOp op) { return lowerSoftmaxFinish(p, op); })
+      .Case([&](tile::MergePartsOp op) { return lowerMergeParts(p, op); })
+      .Case([&](tile::OutputOp op) { return lowerOutput(p, op); })
       .Case([&](tile::ScoreFactorOp op) {
         Value log2e = p.f32(1.4426950408889634);
         scalars.map(op.getResult(), op.getPlain() ? log2e : p.fmul(scale, log2e));

@@ -20,7 +20,7 @@ namespace mlir::attn {
 ///   row g      r0       r1                                   row g + 8  r1
 ///   row g + 8  r2       r3                                   (equal in all t)
 struct PtxTileValue {
-  enum Kind { shared, queries, accumulator, rows, keyVector } kind = shared;
+  enum Kind { shared, queries, accumulator, rows, keyVector, input } kind = shared;
   /// queries: [row tile][k step][4 words]; accumulator: [row tile][column tile][4];
   /// rows: [row tile][2].
   SmallVector<Value> values;
@@ -33,6 +33,7 @@ struct PtxTileValue {
   /// shared: real value = element * scale of its row (keyVector at this offset).
   Value scaleBase;
   int64_t columns = 0; ///< accumulator: column tiles
+  int64_t binding = 0; ///< input: read where the output expression needs it
 
   Value &at(int64_t rowTile, int64_t column, int64_t r) {
     return values[(rowTile * columns + column) * 4 + r];
@@ -132,6 +133,18 @@ private:
   Value queryPosition(PtxBuilder &p, int64_t rowTile, int64_t half);
   /// Column of a lane's register 0 within each column tile.
   Value laneColumn(PtxBuilder &p);
+
+  // LowerOutput.cpp
+  LogicalResult lowerOutput(PtxBuilder &p, tile::OutputOp op);
+  /// The row of a lane's registers 2 h and 2 h + 1, or the call's last row.
+  Value validRow(PtxBuilder &p, int64_t rowTile, int64_t half);
+  /// What a lane holds of a row of `binding`, from `elements` after its beginning:
+  /// columns 2t and 2t + 1 of every column tile, or the row's one number.
+  SmallVector<Value> loadRow(PtxBuilder &p, int64_t binding, bool hasDim, Value row,
+                             Value elements = {});
+
+  // LowerMerge.cpp
+  LogicalResult lowerMergeParts(PtxBuilder &p, tile::MergePartsOp op);
 
   // LowerWalk.cpp
   LogicalResult lowerForKeys(PtxBuilder &p, tile::ForKeysOp op);

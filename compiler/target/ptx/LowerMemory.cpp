@@ -176,8 +176,17 @@ LogicalResult PtxLowering::lowerLoadKeys(PtxBuilder &p, tile::LoadKeysOp op) {
 //===-- Queries ----------------------------------------------------------------===//
 
 LogicalResult PtxLowering::lowerLoadQueries(PtxBuilder &p, tile::LoadQueriesOp op) {
-  const Buffer &buffer = buffers[op.getBinding()];
   auto type = cast<tile::TileType>(op.getType());
+  if (cast<tile::BindingAttr>(kernel.getBindings()[op.getBinding()]).getRole() ==
+      tile::Role::input) {
+    PtxTileValue input;
+    input.kind = PtxTileValue::input;
+    input.binding = op.getBinding();
+    tiles[op.getResult()] = input;
+    prepareBuffer(p, op.getBinding(), /*kvHead=*/Value());
+    return success();
+  }
+  const Buffer &buffer = buffers[op.getBinding()];
   PtxTileValue staged;
   staged.kind = PtxTileValue::shared;
   staged.element = buffer.element;

@@ -141,6 +141,8 @@ LogicalResult PtxLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinish
   Value factor = scalars.lookup(op.getFactor());
   Value sink =
       op.getSinkLogit() ? p.fmul(scalars.lookup(op.getSinkLogit()), p.f32(kLog2e)) : Value();
+  auto factorOp = op.getFactor().getDefiningOp<tile::ScoreFactorOp>();
+  bool natural = factorOp && factorOp.getPlain();
   Value zero = p.f32(0), one = p.f32(1);
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t h = 0; h < 2; ++h) {
@@ -160,8 +162,10 @@ LogicalResult PtxLowering::lowerSoftmaxFinish(PtxBuilder &p, tile::SoftmaxFinish
       } else {
         Value empty = arith::CmpFOp::create(p, p.loc, arith::CmpFPredicate::OEQ, total, zero);
         weight = p.select(empty, zero, p.fdiv(one, p.select(empty, one, total)));
-        Value natural = p.fmul(p.fadd(exponent, p.log2(total)), p.f32(kLn2));
-        lse.values[m * 2 + h] = p.select(empty, p.f32Bits(kMinusInfinityBits), natural);
+        // Scores in natural units are not scaled to and fro: one part merges to itself.
+        Value logSum = natural ? p.fma(p.log2(total), p.f32(kLn2), lse.values[m * 2 + h])
+                               : p.fmul(p.fadd(exponent, p.log2(total)), p.f32(kLn2));
+        lse.values[m * 2 + h] = p.select(empty, p.f32Bits(kMinusInfinityBits), logSum);
       }
       if (sink)
         lse.values[m * 2 + h] = p.fmul(p.fadd(exponent, p.log2(total)), p.f32(kLn2));

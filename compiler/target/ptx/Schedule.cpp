@@ -113,11 +113,9 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
       }
     } else if (auto load = dyn_cast<tile::LoadQueriesOp>(op)) {
       auto type = cast<tile::TileType>(load.getType());
-      if (type.getShape().size() != 2) {
-        load.emitOpError("loads one number per query row, which no ptx op takes");
-        failed = true;
-        return;
-      }
+      auto binding = cast<tile::BindingAttr>(kernel.getBindings()[load.getBinding()]);
+      if (binding.getRole() == tile::Role::input)
+        return; // read from global memory
       int64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
       if (type.getShape()[1] * bytes % 16 != 0) {
         load.emitOpError("head dim is ")

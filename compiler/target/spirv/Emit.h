@@ -63,4 +63,15 @@ struct Emit {
   }
 };
 
+/// The numbers of a piece.
+inline SmallVector<Value> elementsOf(OpBuilder &b, Location loc, Value piece) {
+  auto type = dyn_cast<VectorType>(piece.getType());
+  if (!type)
+    return {piece};
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < type.getNumElements(); ++i)
+    elements.push_back(vector::ExtractOp::create(b, loc, piece, i));
+  return elements;
+}
+
 } // namespace mlir::attn

@@ -21,9 +21,11 @@ static Value mul(OpBuilder &b, Location loc, Value x, Value y) {
 }
 
 Type mlir::attn::storageType(tile::BindingAttr binding) {
-  // The log-sum-exp is stored as bits, so that -inf survives drivers that
+  // Log-sum-exps are read and stored as bits, so that -inf survives drivers that
   // assume finite arithmetic.
-  if (binding.getElementType().isF32() && binding.getRole() != tile::Role::lse)
+  bool mayBeInfinite =
+      binding.getRole() == tile::Role::lse || binding.getRole() == tile::Role::part_lse;
+  if (binding.getElementType().isF32() && !mayBeInfinite)
     return binding.getElementType();
   return IntegerType::get(binding.getContext(), 32);
 }

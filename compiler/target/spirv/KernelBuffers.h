@@ -36,6 +36,8 @@ public:
   /// f16 too): a vector, or a scalar for width 1. Narrow elements must begin and
   /// end on words.
   Value load(OpBuilder &b, Location loc, int64_t binding, Value element, int64_t width);
+  /// One element as `type`; a narrow one may lie anywhere in its word.
+  Value loadElement(OpBuilder &b, Location loc, int64_t binding, Value element, Type type);
   /// Stores f32 numbers, rounded to nearest even. `value` may also be an i32:
   /// the bits of an f32 number.
   void store(OpBuilder &b, Location loc, int64_t binding, Value element, Value value);
@@ -51,7 +53,6 @@ public:
 
 private:
   Value loadStorage(OpBuilder &b, Location loc, int64_t binding, Value index);
-  Value loadElement(OpBuilder &b, Location loc, int64_t binding, Value element, Type type);
   Value strideWord(int64_t binding, int64_t which) {
     return word(ATTN_W_BINDINGS + ATTN_BINDING_WORDS * binding + which);
   }

@@ -94,6 +94,8 @@ LogicalResult SpirvLowering::lower(OpBuilder &b, Operation &op) {
       .Case([&](tile::SoftmaxInitOp op) { return softmaxInit(b, op); })
       .Case([&](tile::SoftmaxStepOp op) { return softmaxStep(b, op); })
       .Case([&](tile::SoftmaxFinishOp op) { return softmaxFinish(b, op); })
+      .Case([&](tile::MergePartsOp op) { return mergeParts(b, op); })
+      .Case([&](tile::OutputOp op) { return output(b, op); })
       .Default([&](Operation *op) { return lowerScalar(b, *op); });
 }
 
@@ -147,7 +149,8 @@ LogicalResult SpirvLowering::chooseWidths() {
   };
   if (failed(choose(kernel.getQkDim(), {tile::Role::q, tile::Role::k}, dotWidth)))
     return failure();
-  return choose(kernelVDim, {tile::Role::v, tile::Role::o}, outputWidth);
+  return choose(kernelVDim, {tile::Role::v, tile::Role::o, tile::Role::input, tile::Role::part_o},
+                outputWidth);
 }
 
 //===-- Loops and workgroup memory ----------------------------------------------===//
@@ -224,15 +227,12 @@ std::pair<Value, Value> SpirvLowering::outputDim(OpBuilder &b, Location loc, int
 
 LogicalResult SpirvLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) {
   int64_t binding = op.getBinding();
+  if (buffers->binding(binding).getRole() == tile::Role::input)
+    return loadInput(b, op);
   Location loc = op.getLoc();
   auto rowOf = [&](const Row &row) { return buffers->row(b, loc, binding, row.token); };
   SmallVector<Value> rows = llvm::map_to_vector(tileRows, rowOf);
   SmallVector<Value> own = llvm::map_to_vector(ownRows, rowOf);
-  if (op.getResult().getType().getShape().size() == 1) {
-    for (Value row : own)
-      rowTiles[op.getResult()].values.push_back(buffers->load(b, loc, binding, row, 1));
-    return success();
-  }
   auto load = [=, this](OpBuilder &b, Value row, Value dim, int64_t width) {
     return buffers->load(b, loc, binding, arith::AddIOp::create(b, loc, row, dim), width);
   };

@@ -45,6 +45,9 @@ private:
   LogicalResult softmaxInit(OpBuilder &b, tile::SoftmaxInitOp op);
   LogicalResult softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op);
   LogicalResult softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp op);
+  LogicalResult mergeParts(OpBuilder &b, tile::MergePartsOp op);
+  LogicalResult loadInput(OpBuilder &b, tile::LoadQueriesOp op);
+  LogicalResult output(OpBuilder &b, tile::OutputOp op);
 
   using LoopBody = function_ref<SmallVector<Value>(OpBuilder &, Value index, ValueRange carried)>;
   SmallVector<Value> loop(OpBuilder &b, Location loc, Value end, int64_t step, ValueRange carried,
@@ -99,7 +102,7 @@ private:
   IRMapping scalars;
   llvm::StringMap<Value> sharedMemory;
   DenseMap<Value, RowTile> rowTiles;
-  DenseMap<Value, QueryTile> queryTiles;
+  DenseMap<Value, QueryTile> queryTiles; // and inputs of the output expression
   DenseMap<Value, SpirvKeyTile> keyTiles;
   DenseMap<Value, ScoreTile> scoreTiles;
   DenseMap<Value, OutputTile> outputTiles;

@@ -17,17 +17,6 @@ constexpr int64_t kMinusInfinityBits = int32_t(0xff800000);
 constexpr int64_t kExactInt8Dims = 1040; // 127 * 127 * 1040 < 2^24
 } // namespace
 
-// The numbers of a piece.
-static SmallVector<Value> elementsOf(OpBuilder &b, Location loc, Value piece) {
-  auto type = dyn_cast<VectorType>(piece.getType());
-  if (!type)
-    return {piece};
-  SmallVector<Value> elements;
-  for (int64_t i = 0; i < type.getNumElements(); ++i)
-    elements.push_back(vector::ExtractOp::create(b, loc, piece, i));
-  return elements;
-}
-
 //===-- Products ---------------------------------------------------------------===//
 
 // Integer products are computed in f32 too: every partial sum is exact.
@@ -350,6 +339,8 @@ LogicalResult SpirvLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp o
     Emit e{b, loc};
     sink = e.mul(scalars.lookup(op.getSinkLogit()), e.f32(kLog2E));
   }
+  auto factorOp = op.getFactor().getDefiningOp<tile::ScoreFactorOp>();
+  bool natural = factorOp && factorOp.getPlain();
   // A row's factor is what its output is divided by; 0 stands for "no key".
   SmallVector<Type> types(schedule.ownRows, b.getI32Type());
   rowTiles[op.getLse()].values = onOwners(b, loc, types, [&](OpBuilder &b) {
@@ -367,8 +358,9 @@ LogicalResult SpirvLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp o
         logSums.push_back(e.bits(e.fma(largest, e.f32(kLn2), e.log(total))));
       } else {
         scale = e.div(e.f32(1), l);
-        logSums.push_back(e.select(empty, e.i32(kMinusInfinityBits),
-                                   e.bits(e.fma(exponent, e.f32(kLn2), e.log(l)))));
+        // Scores in natural units are not scaled to and fro: one part merges to itself.
+        Value logSum = natural ? e.add(m, e.log(l)) : e.fma(exponent, e.f32(kLn2), e.log(l));
+        logSums.push_back(e.select(empty, e.i32(kMinusInfinityBits), e.bits(logSum)));
       }
       storeShared(b, loc, e.select(empty, e.f32(0), scale), factors(), ownRows[r].index);
     }

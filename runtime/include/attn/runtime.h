@@ -150,7 +150,8 @@ typedef enum attn_type {
  * (`data`); exactly one of the two is set. Host arrays are used in place on the
  * cpu and copied, for the length of the call, on other devices.
  * Q, K, V, O and inputs have 4 axes (batch, heads, tokens, dim), LSE and scales
- * 3, tables 1 to 4. Strides count elements; all zero means contiguous. */
+ * 3, tables 1 to 4. Strides count elements; all zero means contiguous. An axis
+ * that the spec's declaration of an input leaves out has stride 0 (dim: extent 1). */
 typedef struct attn_tensor {
   size_t struct_size;
   attn_buffer_t *buffer;
@@ -198,6 +199,25 @@ typedef struct attn_attention_args {
  * still run when the call returns; with a host tensor it is done. */
 ATTN_API attn_status_t *attn_attention_run(attn_kernel_t *kernel,
                                            const attn_attention_args_t *args);
+
+typedef struct attn_merge_args {
+  size_t struct_size;
+  const attn_tensor_t *o_parts, *lse_parts; /* part_count tensors each */
+  size_t part_count;
+  const attn_tensor_t *o, *lse;       /* merged */
+  const attn_named_tensor_t *tensors; /* tables and inputs of the spec */
+  size_t tensor_count;
+  const attn_named_value_t *params; /* parameters of the spec */
+  size_t param_count;
+  int32_t q_position; /* position of the first row */
+  int32_t layer;
+} attn_merge_args_t;
+
+/* Merges partial results over disjoint keys with a kernel NAME_merge, which a
+ * spec that says `emit partial` has. The parts agree in type, shape and strides;
+ * device tensors of one buffer are read in place, others are copied first. Waits
+ * and host tensors as in attn_attention_run. */
+ATTN_API attn_status_t *attn_merge_run(attn_kernel_t *kernel, const attn_merge_args_t *args);
 
 /* ---- models and streams -------------------------------------------------- */
 

@@ -84,6 +84,7 @@ struct Kernel : Handle<attn_kernel_t, attn_kernel_free> {
     return Status(attn_kernel_load(bundle.get(), device.get(), name, variant, out()));
   }
   Status run(const attn_attention_args_t &args) { return Status(attn_attention_run(get(), &args)); }
+  Status merge(const attn_merge_args_t &args) { return Status(attn_merge_run(get(), &args)); }
 };
 
 struct Model : Handle<attn_model_t, attn_model_close> {

@@ -173,7 +173,7 @@ attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f3
   %true = arith.constant true
   attn.yield %true : i1
 } output {
-^bb0(%o: f32, %head: i32, %batch: i32):
+^bb0(%o: f32, %lse: f32, %q: !attn.position<query>, %head: i32, %batch: i32):
   attn.yield %head : i32
 }
 
@@ -336,3 +336,31 @@ attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f3
   %true = arith.constant true
   attn.yield %true : i1
 }
+
+// -----
+
+// expected-error@+1 {{gives parts without emit_lse; a merge needs both}}
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    partial mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+
+// -----
+
+// expected-error@+1 {{belongs to @b, which is no attn.attention}}
+attn.merge @m of @b
+
+// -----
+
+attn.attention @a heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %true = arith.constant true
+  attn.yield %true : i1
+}
+// expected-error@+1 {{merges parts of @a, which gives whole results}}
+attn.merge @m of @a

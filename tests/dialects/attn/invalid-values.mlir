@@ -1,29 +1,5 @@
 // RUN: attn-opt %s -split-input-file -verify-diagnostics
 
-func.func @f(%o: tensor<4x8x64xf32>, %l: tensor<4x8xf32>) {
-// expected-error@+1 {{merges outputs of rank 3 and log-sum-exps of rank 2; must be 4 and 3}}
-  %m:2 = attn.merge %o, %l, %o, %l : tensor<4x8x64xf32>, tensor<4x8xf32>
-  return
-}
-
-// -----
-
-func.func @f(%o: tensor<1x4x8x64xf32>, %l: tensor<1x4x9xf32>) {
-// expected-error@+1 {{batch, head and row must agree}}
-  %m:2 = attn.merge %o, %l, %o, %l : tensor<1x4x8x64xf32>, tensor<1x4x9xf32>
-  return
-}
-
-// -----
-
-func.func @f(%o: tensor<1x4x8x64xf32>, %l: tensor<1x4x8xbf16>) {
-// expected-error@+1 {{has log-sum-exps of 'bf16'; must be f32}}
-  %m:2 = attn.merge %o, %l, %o, %l : tensor<1x4x8x64xf32>, tensor<1x4x8xbf16>
-  return
-}
-
-// -----
-
 func.func @f(%s: tensor<4x10x20xf32>) {
 // expected-error@+1 {{has scores, list and count of ranks 3, 3 and 2; must be 4, 4 and 3}}
   %b:2 = attn.select_blocks %s top_k 8.0 : tensor<4x10x20xf32> -> tensor<4x10x8xi32>, tensor<4x10xi32>

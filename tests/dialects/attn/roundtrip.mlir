@@ -25,7 +25,7 @@ attn.attention @causal heads 4 kv_heads 2 qk_dim 64 v_dim 64 types <f32, f32, f3
 // CHECK-SAME: inputs [#attn.input<"gate", bf16, "q", "head", "dim">]
 // CHECK-SAME: rope <interleaved, 1.000000e+04 : f64, stream, <"t", 44>, <"y", 20>>
 // CHECK-SAME: cache <"b", pin 1, ring 3, i8, token_head, every_pass, roped>
-// CHECK-SAME: scale 1.250000e-01 emit_lse
+// CHECK-SAME: scale 1.250000e-01 emit_lse partial
 attn.attention @everything heads 0 kv_heads 0 qk_dim 64 v_dim 64 types <bf16, bf16, bf16, bf16>
     spaces [#attn.space<"video", <"t", stream, 0>, <"y", fixed, 4>>]
     query <"video", "video"> keys <"video", "video"> per_call <"b", 1, 2>
@@ -34,7 +34,7 @@ attn.attention @everything heads 0 kv_heads 0 qk_dim 64 v_dim 64 types <bf16, bf
     inputs [#attn.input<"gate", bf16, "q", "head", "dim">]
     rope <interleaved, 1.0e4 : f64, stream, <"t", 44>, <"y", 20>>
     cache <"b", pin 1, ring 3, i8, token_head, every_pass, roped>
-    scale 0.125 emit_lse
+    scale 0.125 emit_lse partial
     mask {
 ^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
   %c0 = arith.constant 0 : i32
@@ -77,7 +77,7 @@ attn.attention @everything heads 0 kv_heads 0 qk_dim 64 v_dim 64 types <bf16, bf
   %l = attn.table_load "sink"[%head] : f32
   attn.yield %l : f32
 } output {
-^bb0(%o: f32, %head: i32, %batch: i32):
+^bb0(%o: f32, %lse: f32, %q: !attn.position<query>, %head: i32, %batch: i32):
   // CHECK: attn.input_value "gate" : f32
   %g = attn.input_value "gate" : f32
   attn.yield %g : f32
@@ -93,10 +93,11 @@ attn.recache @everything_prompt of @everything on "prompt" replay 4 pin_keep mas
 // CHECK: attn.cache_append @everything_append of @everything from bf16
 attn.cache_append @everything_append of @everything from bf16
 
+// CHECK: attn.merge @everything_merge of @everything
+attn.merge @everything_merge of @everything
+
 // CHECK-LABEL: func @tensors
-func.func @tensors(%o: tensor<1x4x?x64xf32>, %l: tensor<1x4x?xf32>, %s: tensor<1x4x10x20xf32>) {
-  // CHECK: attn.merge
-  %m:2 = attn.merge %o, %l, %o, %l : tensor<1x4x?x64xf32>, tensor<1x4x?xf32>
+func.func @tensors(%s: tensor<1x4x10x20xf32>) {
   // CHECK: attn.select_blocks %{{.*}} top_k 8.0
   %b:2 = attn.select_blocks %s top_k 8.0 : tensor<1x4x10x20xf32> -> tensor<1x4x10x8xi32>, tensor<1x4x10xi32>
   return

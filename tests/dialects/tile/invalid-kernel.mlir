@@ -91,9 +91,60 @@ tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f3
 
 // -----
 
-// expected-error@+1 {{must be f32, f16 or bf16 of rank at most 4}}
+// expected-error@+1 {{must be f32, f16 or bf16 of rank 3 or 4}}
 tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f32, 4>, #tile.binding<"v", v, f32, 4>, #tile.binding<"o", o, f32, 4>, #tile.binding<"g", input, i32, 4>] params []
     block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+// expected-error@+1 {{has binding 'q' of role q at 0; the order is o, lse, tables, inputs, part_o, part_lse}}
+tile.kernel @k bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+// expected-error@+1 {{has binding 's' of role k_scale at 2; the order is o, lse, tables, inputs, part_o, part_lse}}
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"s", k_scale, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+// expected-error@+1 {{merges parts without a binding of role part_lse}}
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+// expected-error@+1 {{with type 'i8' and rank 4; must be f32, f16 or bf16 of rank 4}}
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, i8, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+// expected-error@+1 {{with type 'bf16' and rank 3; must be f32 of rank 3}}
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, bf16, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+}
+
+// -----
+
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+// expected-error@+1 {{names binding 'lse' of role lse; must be part_lse}}
+  %m, %l, %o = tile.merge_parts 2, 1 : !tile.tile<8xf32>, !tile.tile<8xf32>, !tile.tile<8x64xf32>
+}
+
+// -----
+
+tile.kernel @k bindings [#tile.binding<"o", o, f32, 4>, #tile.binding<"lse", lse, f32, 3>, #tile.binding<"part_o", part_o, f32, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+// expected-error@+1 {{has output of '!tile.tile<8x32xf32>'; must be '!tile.tile<8x64xf32>'}}
+  %m, %l, %o = tile.merge_parts 2, 3 : !tile.tile<8xf32>, !tile.tile<8xf32>, !tile.tile<8x32xf32>
 }
 
 // -----

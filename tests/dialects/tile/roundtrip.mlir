@@ -71,7 +71,25 @@ tile.kernel @quantized.int8 bindings [#tile.binding<"q", q, f32, 4>, #tile.bindi
   %logit = tile.table_load 7[%head] : f32
   // CHECK: tile.softmax_finish %{{.*}} sink
   %out, %lse = tile.softmax_finish %m, %l, %o, %f sink %logit : !tile.tile<8xf32>, !tile.tile<8x64xf32>
+  // CHECK: tile.output %{{.*}}, %{{.*}}, %{{.*}} : (!tile.tile<8x64xf32>, !tile.tile<8xf32>, !tile.tile<8x64xbf16>) -> !tile.tile<8x64xf32>
+  %gated = tile.output %out, %lse, %gate : (!tile.tile<8x64xf32>, !tile.tile<8xf32>, !tile.tile<8x64xbf16>) -> !tile.tile<8x64xf32> {
+  ^bb0(%x: f32, %log: f32, %q_position: i32, %h: i32, %batch: i32, %g: f32):
+    %y = arith.mulf %x, %g : f32
+    tile.yield %y : f32
+  }
   // CHECK: tile.store_queries %{{.*}}, 3
-  tile.store_queries %out, 3 : !tile.tile<8x64xf32>
+  tile.store_queries %gated, 3 : !tile.tile<8x64xf32>
   tile.store_queries %lse, 4 : !tile.tile<8xf32>
+}
+
+// CHECK-LABEL: tile.kernel @merge.bf16
+tile.kernel @merge.bf16 bindings [#tile.binding<"o", o, bf16, 4>, #tile.binding<"lse", lse, f32, 3>,
+    #tile.binding<"part_o", part_o, bf16, 4>, #tile.binding<"part_lse", part_lse, f32, 3>] params []
+    block_q 8 block_k 16 qk_dim 32 v_dim 64 {
+  %f = tile.score_factor plain
+  // CHECK: tile.merge_parts 2, 3 : <8xf32>, <8xf32>, <8x64xf32>
+  %m, %l, %o = tile.merge_parts 2, 3 : !tile.tile<8xf32>, !tile.tile<8xf32>, !tile.tile<8x64xf32>
+  %out, %lse = tile.softmax_finish %m, %l, %o, %f : !tile.tile<8xf32>, !tile.tile<8x64xf32>
+  tile.store_queries %out, 0 : !tile.tile<8x64xf32>
+  tile.store_queries %lse, 1 : !tile.tile<8xf32>
 }

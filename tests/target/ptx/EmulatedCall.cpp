@@ -100,6 +100,23 @@ Stored store(const std::vector<float> &values, int batch, int heads, int tokens,
   return stored;
 }
 
+// An axis that an input does not have is a stride of 0.
+Stored storeInput(const Call::Input &input, const Call &call, int dim, ElementType type) {
+  int heads = input.head ? call.heads : 1, rows = input.query ? call.queries : 1;
+  int dims = input.dim ? dim : 1;
+  std::vector<float> values;
+  for (int b = 0; b < call.batch; ++b)
+    for (int h = 0; h < heads; ++h)
+      for (int r = 0; r < rows; ++r)
+        for (int d = 0; d < dims; ++d)
+          values.push_back(
+              static_cast<float>(input.values[((b * rows + r) * heads + h) * dims + d]));
+  Stored stored = store(values, call.batch, heads, rows, dims, type, call.misaligned);
+  stored.words[1] *= input.head;
+  stored.words[2] *= input.query;
+  return stored;
+}
+
 // A table's words are its extents from the outermost, of which rank 4 omits the first.
 Stored storeTable(const Call::Table &table, ElementType type) {
   Stored stored;
@@ -211,7 +228,8 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
                   const Tensors &tensors) {
   int slots = slotsOf(call);
   std::vector<Stored> buffers;
-  size_t nextTable = 0;
+  size_t nextTable = 0, nextInput = 0;
+  uint32_t partElements[2] = {};
   for (const BindingInfo &binding : kernel.bindings) {
     auto keys = [&](const std::vector<float> &values, int dim) {
       return store(values, call.batch, call.kvHeads, slots, dim, binding.type, call.misaligned);
@@ -241,6 +259,21 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
       buffers.push_back(
           layOut(call.batch, call.heads, call.queries, 1, binding.type, call.misaligned));
       break;
+    case BindingRole::part_o:
+    case BindingRole::part_lse: { // one after another, as if they were batch entries
+      bool outputs = binding.role == BindingRole::part_o;
+      std::vector<float> values;
+      for (const Call::Part &part : call.parts)
+        values.insert(values.end(), (outputs ? part.out : part.lse).begin(),
+                      (outputs ? part.out : part.lse).end());
+      buffers.push_back(store(values, call.batch * int(call.parts.size()), call.heads, call.queries,
+                              outputs ? kernel.v_dim : 1, binding.type, call.misaligned));
+      partElements[outputs ? ATTN_PART_O : ATTN_PART_LSE] = buffers.back().words[0] * call.batch;
+      break;
+    }
+    case BindingRole::input:
+      buffers.push_back(storeInput(call.inputs[nextInput++], call, kernel.v_dim, binding.type));
+      break;
     default:
       buffers.push_back(storeTable(nextTable < call.tables.size()
                                        ? call.tables[nextTable++]
@@ -265,6 +298,10 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
   for (const Segment &s : call.segments)
     for (int word : {s.slot, s.length, s.position, 0})
       words.push_back(word);
+  if (!call.parts.empty())
+    words[ATTN_W_SEGMENTS] = call.parts.size();
+  for (uint32_t i = 0; i < call.parts.size(); ++i)
+    words.insert(words.end(), {i * partElements[0], i * partElements[1], 0u, 0u});
   words[ATTN_W_PARAMS] = words.size();
   for (size_t i = 0; i < call.params.size(); ++i)
     words.push_back(kernel.params[i].type == ElementType::f32

@@ -29,6 +29,18 @@ struct Call {
     std::vector<double> values;
   };
   std::vector<Table> tables; ///< of a spec, in its order
+  /// Of the output expression: (batch, query, head, dim), without the axes that
+  /// it does not have.
+  struct Input {
+    bool query, head, dim;
+    std::vector<double> values;
+  };
+  std::vector<Input> inputs;
+  /// Of merge kernels: (batch, head, query, dim) and (batch, head, query).
+  struct Part {
+    std::vector<float> out, lse;
+  };
+  std::vector<Part> parts;
   std::vector<float> logits; ///< sink logit per head
   std::function<bool(int q, int k, int head)> mask = [](int, int, int) { return true; };
   std::function<double(double s, int q, int k, int head)> score;
