@@ -184,6 +184,25 @@ void Streamer::take_back(const std::optional<Kept> &evicted) {
     kept_.insert(kept_.begin() + sinks_, *evicted);
 }
 
+std::string Streamer::prompt() const {
+  return has_prompt_ ? model_->tokenizer().decode(ids_) : std::string();
+}
+
+std::vector<uint64_t> Streamer::cached_frames(bool sinks) const {
+  std::vector<uint64_t> frames;
+  const int64_t per_block = description().frames_per_block;
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    if ((static_cast<int64_t>(i) < sinks_) != sinks)
+      continue;
+    // The newest kept block is the last one made, whenever the cache was emptied.
+    int64_t age = kept_.back().position - kept_[i].position;
+    int64_t first = (static_cast<int64_t>(block_) - 1 - age) * per_block;
+    for (int64_t f = 0; f < per_block; ++f)
+      frames.push_back(static_cast<uint64_t>(first + f));
+  }
+  return frames;
+}
+
 Status Streamer::pass(const float *sample, float timestep, size_t rank, bool predict) {
   std::lock_guard turn(device_->turns);
   const size_t bytes = static_cast<size_t>(block_elements_) * sizeof(float);

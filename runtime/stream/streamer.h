@@ -94,6 +94,11 @@ public:
   // Passes of the last block are recorded while on (allocates).
   void record_passes(bool on) { recording_ = on; }
   const std::vector<PassRecord> &passes() const { return passes_; }
+  // The prompt of the last block; "" before the first.
+  std::string prompt() const;
+  // Numbers of the frames whose keys and values are kept, in time order: the sinks', or
+  // the ring's.
+  std::vector<uint64_t> cached_frames(bool sinks) const;
   // Which cached keys the last pass saw.
   const CacheView &cache_view() const { return view_; }
   // Layer l's cache as it is now: key (0) or value (1), before its rope. An int8

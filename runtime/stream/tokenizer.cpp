@@ -61,4 +61,16 @@ Result<std::vector<int64_t>> Tokenizer::encode(const std::string &prompt) const 
   return ids;
 }
 
+std::string Tokenizer::decode(const std::vector<int64_t> &ids) const {
+  std::string prompt;
+  for (int64_t id : ids) {
+    if (id < 0 || id >= size())
+      continue;
+    if (!prompt.empty())
+      prompt += ' ';
+    prompt += list_[static_cast<size_t>(id)];
+  }
+  return prompt;
+}
+
 } // namespace attn::stream

@@ -1,4 +1,4 @@
-// Turns a prompt's words into ids: a word's id is its line in the vocabulary.
+// Turns a prompt's words into ids, and back: a word's id is its line in the vocabulary.
 #pragma once
 
 #include "runtime/base/status.h"
@@ -16,6 +16,8 @@ public:
                                      const std::string &place);
   // Exactly `words` ids, or which word is unknown and what is known.
   Result<std::vector<int64_t>> encode(const std::string &prompt) const;
+  // The words of ids that encode() gave, separated by blanks.
+  std::string decode(const std::vector<int64_t> &ids) const;
   int64_t size() const { return static_cast<int64_t>(list_.size()); }
 
 private:

@@ -6,6 +6,9 @@
 #include "runtime/stream/streamer.h"
 #include "tools/attn-stream/dump.h"
 #include "tools/attn-stream/progress.h"
+#ifdef ATTN_SERVE
+#include "tools/attn-stream/serve/live.h"
+#endif
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <chrono>
@@ -29,6 +32,10 @@ struct Options {
   uint64_t frames = 240;
   int64_t scale = 0;
   bool no_sink = false, quiet = false, profile = false;
+  // The live page.
+  std::optional<int> serve; // port
+  std::string bind = "127.0.0.1", token;
+  bool unpaced = false;
 };
 
 struct Switch {
@@ -82,8 +89,64 @@ void print_profile(stream::Streamer &streamer) {
                    double(t.nanoseconds) * 1e-3 / double(t.runs), t.label.c_str());
 }
 
-Status run(const Options &options) {
+// Frames into the file, as fast as they come.
+Status make_frames(const Options &options, stream::Streamer &streamer, stream::FrameWriter *writer,
+                   stream::StreamStats &stats) {
   using Clock = std::chrono::steady_clock;
+  const stream::Description &d = streamer.description();
+  tool::Progress progress(options.frames, options.quiet);
+  stream::Picture picture;
+  uint64_t written = 0;
+  Status status;
+  while (status.ok() && !interrupted && (options.frames == 0 || written < options.frames)) {
+    auto block = streamer.next_block();
+    if (!block.ok()) {
+      status = block.status();
+      break;
+    }
+    auto start = Clock::now();
+    int64_t frames = d.frames_per_block;
+    for (int64_t f = 0; f < frames && status.ok(); ++f) {
+      if (options.frames && written >= options.frames)
+        break;
+      stream::to_picture(block->data() + f * d.frame_elements(), d.sample_shape[0],
+                         d.sample_shape[1], d.sample_shape[2], d.range_low, d.range_high, picture);
+      if (writer)
+        status = writer->write(picture);
+      ++written;
+    }
+    stats.block(streamer.times(), frames,
+                std::chrono::duration<double>(Clock::now() - start).count());
+    if (status.ok() && !options.dump.empty())
+      status = tool::dump_block(options.dump, streamer, *block);
+    progress.update(written, stats.end_to_end_fps());
+  }
+  progress.finish();
+  return status;
+}
+
+#ifdef ATTN_SERVE
+Status serve_frames(const Options &options, stream::Streamer &streamer, stream::FrameWriter *writer,
+                    stream::StreamStats &stats, const std::string &first,
+                    const std::vector<Switch> &switches) {
+  std::vector<tool::PendingPrompt> pending;
+  for (const Switch &s : switches)
+    pending.push_back({s.prompt, s.frame});
+  tool::LiveOptions live;
+  live.server.port = static_cast<uint16_t>(*options.serve);
+  live.server.address = options.bind;
+  live.server.token = options.token;
+  live.frames = options.frames;
+  live.paced = !options.unpaced;
+  live.quiet = options.quiet;
+  tool::Live page(streamer, writer, stats, first, std::move(pending), options.stream.seed);
+  Status status = page.run(live);
+  interrupted = page.stopped();
+  return status;
+}
+#endif
+
+Status run(const Options &options) {
   stream::StreamStats stats;
   stats.start();
   std::vector<Switch> switches;
@@ -111,37 +174,17 @@ Status run(const Options &options) {
     if (options.out.ends_with(".npy"))
       ATTN_RETURN_IF_ERROR(write_schedule(options, first, switches));
   }
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-
-  tool::Progress progress(options.frames, options.quiet);
-  stream::Picture picture;
-  uint64_t written = 0;
   Status status;
-  while (status.ok() && !interrupted && (options.frames == 0 || written < options.frames)) {
-    auto block = streamer->next_block();
-    if (!block.ok()) {
-      status = block.status();
-      break;
-    }
-    auto start = Clock::now();
-    int64_t frames = d.frames_per_block;
-    for (int64_t f = 0; f < frames && status.ok(); ++f) {
-      if (options.frames && written >= options.frames)
-        break;
-      stream::to_picture(block->data() + f * d.frame_elements(), d.sample_shape[0], format.height,
-                         format.width, d.range_low, d.range_high, picture);
-      if (writer)
-        status = writer->write(picture);
-      ++written;
-    }
-    stats.block(streamer->times(), frames,
-                std::chrono::duration<double>(Clock::now() - start).count());
-    if (status.ok() && !options.dump.empty())
-      status = tool::dump_block(options.dump, *streamer, *block);
-    progress.update(written, stats.end_to_end_fps());
+#ifdef ATTN_SERVE
+  if (options.serve)
+    status = serve_frames(options, *streamer, writer.get(), stats, first, switches);
+  else
+#endif
+  {
+    std::signal(SIGINT, on_interrupt);
+    std::signal(SIGTERM, on_interrupt);
+    status = make_frames(options, *streamer, writer.get(), stats);
   }
-  progress.finish();
   // What was made so far is completed whatever went wrong.
   if (writer) {
     Status finished = writer->finish();
@@ -171,14 +214,18 @@ int main(int argc, char **argv) {
   Options options;
   CLI::App app("Streams frames from an autoregressive video model while its prompt changes.");
   app.footer("Example:\n  attn-stream demo/step.onnx demo.attnb --prompt \"red circle left\" \\\n"
-             "      --switch 80:\"blue square right\" --frames 240 --out video.mp4");
+             "      --switch 80:\"blue square right\" --frames 240 --out video.mp4\n"
+             "  attn-stream demo/step.onnx demo.attnb --frames 0 --serve 8080");
+  // A script's settings can be overridden at the end of its command line.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("model", options.stream.model_path,
                  "the model, an ONNX file; stream.toml lies beside it")
       ->required();
   app.add_option("bundle", options.stream.bundle_path, "compiled attention kernels (.attnb)");
   app.add_option("--prompt", options.prompt, "first prompt; default: the model's");
   app.add_option("--switch", options.switches,
-                 "FRAME:PROMPT, a new prompt from that frame on (repeatable)");
+                 "FRAME:PROMPT, a new prompt from that frame on (repeatable)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--frames", options.frames, "frames to make; 0: until Ctrl-C")
       ->capture_default_str();
   app.add_option("--seed", options.stream.seed, "noise seed; the same seed gives the same frames")
@@ -192,6 +239,16 @@ int main(int argc, char **argv) {
   app.add_option("--scale", options.scale,
                  "enlarge the pictures this many times; default: the model's")
       ->check(CLI::Range(1, 64));
+#ifdef ATTN_SERVE
+  app.add_option("--serve", options.serve,
+                 "serve the live stream as a web page on this port; 0: any free one")
+      ->check(CLI::Range(0, 65535));
+  app.add_option("--bind", options.bind,
+                 "address to serve on; elsewhere than on loopback a token is asked for")
+      ->capture_default_str();
+  app.add_option("--token", options.token, "ask viewers for this token; default: see --bind");
+  app.add_flag("--unpaced", options.unpaced, "serve frames as fast as they can be made");
+#endif
   app.add_option("--stats", options.stats, "write the figures as JSON");
   app.add_option("--recache", options.recache,
                  "on a new prompt: full (re-run kept frames as the model says), window (all but "
