@@ -52,11 +52,10 @@ CallShape callShape(const spec::AttentionSpec &spec, const SpecCall &call) {
   return shape;
 }
 
-bool readsHead(const spec::Expr &expr) {
-  if (expr.op == spec::Op::Head)
-    return true;
-  return llvm::any_of(expr.operands,
-                      [](const spec::ExprPtr &operand) { return readsHead(*operand); });
+bool reads(const spec::Expr &expr, spec::Op what) {
+  return expr.op == what || llvm::any_of(expr.operands, [&](const spec::ExprPtr &operand) {
+           return reads(*operand, what);
+         });
 }
 
 class Explainer {
@@ -133,8 +132,7 @@ private:
       return kRejected;
     }
     facts.tiles = explain(*view, report.shape);
-    if (!call.headChosen && call.heads > 1 && readsHead(*report.attention.mask))
-      examineHeads(*view, facts);
+    examineOthers(*view, facts);
     facts.visitedFlops = report.flops(facts.visitedPairs());
     KernelInfo record = makeKernelRecord(kernel, requests.front().kind, requests.front().arch);
     facts.bytes = bytesMoved(record, report.shape);
@@ -145,23 +143,29 @@ private:
     return kDone;
   }
 
-  // Of very many heads, some evenly chosen ones.
-  void examineHeads(MaskView &view, TargetFacts &facts) {
+  // The other heads and batch entries, where the mask asks which it is; of very
+  // many, some evenly chosen ones.
+  void examineOthers(MaskView &view, TargetFacts &facts) {
     constexpr int64_t most = 32;
-    int64_t every = (call.heads + most - 1) / most;
+    const spec::Expr &mask = *report.attention.mask;
+    int64_t heads = !call.headChosen && reads(mask, spec::Op::Head) ? call.heads : 1;
+    int64_t batch = reads(mask, spec::Op::Batch) ? call.batch : 1;
+    if (heads * batch == 1)
+      return;
     CallShape shape = report.shape;
-    for (int64_t head = 0; head < call.heads; head += every) {
-      shape.inputs.head = static_cast<int32_t>(head);
+    for (int64_t i = 0; i < heads * batch; i += (heads * batch + most - 1) / most) {
+      shape.inputs.head = static_cast<int32_t>(heads > 1 ? i % heads : call.head);
+      shape.inputs.batch = static_cast<int32_t>(i / heads);
       Explanation tiles = explain(view, shape);
       double visited = tiles.visitedPairs;
-      facts.leastVisited = facts.headsSeen ? std::min(facts.leastVisited, visited) : visited;
+      facts.leastVisited = facts.partsSeen ? std::min(facts.leastVisited, visited) : visited;
       facts.mostVisited = std::max(facts.mostVisited, visited);
       facts.meanPairs += tiles.pairs;
       facts.meanVisited += visited;
-      ++facts.headsSeen;
+      ++facts.partsSeen;
     }
-    facts.meanPairs /= double(facts.headsSeen);
-    facts.meanVisited /= double(facts.headsSeen);
+    facts.meanPairs /= double(facts.partsSeen);
+    facts.meanVisited /= double(facts.partsSeen);
   }
 
   int draw(const TargetFacts &facts, MaskView &view) {

@@ -47,15 +47,15 @@ static std::string why(const Report &report, const TargetFacts &facts) {
       .str();
 }
 
-// A line on how far heads differ, if they do.
-static std::string heads(const Report &report, const TargetFacts &facts) {
-  if (!facts.headsSeen)
+// A line on how far heads and batch entries differ, if they do.
+static std::string spread(const Report &report, const TargetFacts &facts) {
+  if (!facts.partsSeen)
     return "";
   double all = report.allPairs();
-  return llvm::formatv("    heads     visit {0:f4} to {1:f4}, {2:f4} on average of {3}; the tiles "
-                       "are head {4}'s\n",
+  return llvm::formatv("    spread    heads and batch entries visit {0:f4} to {1:f4}, {2:f4} on "
+                       "average of {3}; the tiles are head {4}'s, entry 0\n",
                        ratio(facts.leastVisited, all), ratio(facts.mostVisited, all),
-                       ratio(facts.meanVisited, all), facts.headsSeen, report.shape.inputs.head)
+                       ratio(facts.meanVisited, all), facts.partsSeen, report.shape.inputs.head)
       .str();
 }
 
@@ -75,7 +75,7 @@ static void printTarget(const Report &report, const TargetFacts &facts) {
                       count(tiles, TileClass::empty), tiles.conservative)
      << llvm::formatv("    visited   {0:f4} of all pairs, derived in {1:f2} ms\n",
                       ratio(tiles.visitedPairs, report.allPairs()), tiles.derivationMs)
-     << heads(report, facts)
+     << spread(report, facts)
      << llvm::formatv("    expected  {0:f2}x the speed of dense: {1}\n",
                       ratio(report.allPairs(), facts.visitedPairs()), why(report, facts))
      << llvm::formatv("    bound     {0}: {1:f3} ms of multiply-adds, {2:f3} ms of memory, on {3} "
@@ -133,9 +133,9 @@ static llvm::json::Object targetJson(const Report &report, const TargetFacts &fa
   object["expected_speedup"] = ratio(report.allPairs(), facts.visitedPairs());
   object["speedup_of_density"] = ratio(report.allPairs(), facts.pairs());
   object["why"] = why(report, facts);
-  if (facts.headsSeen)
-    object["heads"] =
-        llvm::json::Object{{"seen", facts.headsSeen},
+  if (facts.partsSeen)
+    object["spread"] =
+        llvm::json::Object{{"seen", facts.partsSeen},
                            {"density", ratio(facts.meanPairs, report.allPairs())},
                            {"visited_density", ratio(facts.meanVisited, report.allPairs())},
                            {"least_visited", ratio(facts.leastVisited, report.allPairs())},

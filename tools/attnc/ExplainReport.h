@@ -15,15 +15,16 @@ struct TargetFacts {
   std::string target, arch; // as asked for; the architecture chosen
   std::string refusal;      // not empty: the target cannot compile this
   int64_t blockQ = 0, blockK = 0;
-  mlir::attn::Explanation tiles; // of the head that is shown
-  // Where heads differ: the mean over them, and the least and most visited.
-  int64_t headsSeen = 0;
+  mlir::attn::Explanation tiles; // of one head of the first batch entry
+  // Where heads or batch entries differ: how many were looked at, the mean over
+  // them, and the least and most visited.
+  int64_t partsSeen = 0;
   double meanPairs = 0, meanVisited = 0, leastVisited = 0, mostVisited = 0;
   mlir::attn::Machine machine;
   double visitedFlops = 0, bytes = 0; // of all heads and batch entries
 
-  double pairs() const { return headsSeen ? meanPairs : tiles.pairs; }
-  double visitedPairs() const { return headsSeen ? meanVisited : tiles.visitedPairs; }
+  double pairs() const { return partsSeen ? meanPairs : tiles.pairs; }
+  double visitedPairs() const { return partsSeen ? meanVisited : tiles.visitedPairs; }
   double computeSeconds() const { return visitedFlops / machine.flops; }
   double memorySeconds() const { return bytes / machine.bytes; }
 };
