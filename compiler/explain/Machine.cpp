@@ -9,11 +9,11 @@ using ::attn::TargetKind;
 
 static Machine cpuMachine(llvm::StringRef arch) {
   // Two multiply-add units; operations of one core and cycle.
-  double perCycle = arch == "avx2"          ? 32
-                    : arch == "avx512"      ? 64
-                    : arch == "avx512-bf16" ? 128
-                    : arch == "avx512-vnni" ? 256
-                                            : 16; // neon
+  double perCycle = arch.starts_with("avx512-vnni")   ? 256
+                    : arch.starts_with("avx512-bf16") ? 128
+                    : arch.starts_with("avx512")      ? 64
+                    : arch.starts_with("avx2")        ? 32
+                                                      : 16; // neon
   constexpr double cores = 8, frequency = 3e9;
   return {"8 cores of 3 GHz", perCycle * cores * frequency, 50e9};
 }
