@@ -17,6 +17,9 @@ namespace attn::interpreter {
 
 // Names of specs/*.attn, sorted.
 std::vector<std::string> shippedSpecs();
+// Published ones, "folder/name": a few, or those that ATTN_PUBLISHED_SPECS lists,
+// separated by commas.
+std::vector<std::string> publishedSpecs();
 
 class SpecCase {
 public:

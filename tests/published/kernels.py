@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Compiles published specs and runs their kernels against the float64 oracle.
 
-    kernels.py BIN_DIR [RESULTS.json] [--only TEXT] [--targets cpu,spirv,ptx] [--sample N] [--quick]
+    kernels.py BIN_DIR [RESULTS.json] [--only TEXT] [--targets cpu,spirv,ptx] [--seconds N] [--quick]
 
 cpu and spirv: `attn-run verify` compares values and recovers the mask exactly. ptx: compiled
 and, where ptxas is there, assembled; and executed in the emulator by ptx_spec_test. Results
 go into the file after each step, and what it holds for the same spec and build of the compiler
-is not run again. --sample N takes every N-th spec. Exit code 1: a kernel fails.
+is not run again. Exit code 1: a kernel fails.
 """
 import argparse
 import json
@@ -21,7 +21,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SPECS = os.path.join(HERE, "..", "..", "specs")
 FOLDERS = ["gym", "flex", "fa4", "natten", "flashinfer", "fastvideo", "papers"]
 DEVICES = {"cpu": "cpu", "spirv": "vulkan"}
-SECONDS = 900  # of one step
 
 
 def all_specs():
@@ -29,34 +28,35 @@ def all_specs():
             for name in sorted(os.listdir(os.path.join(SPECS, folder))) if name.endswith(".attn")]
 
 
-def run(*command, **environment):
+def run(seconds, *command, **environment):
     """What a command printed, or its failure."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS,
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds,
                               env={**os.environ, **environment})
     except subprocess.TimeoutExpired:
-        return None, f"{os.path.basename(command[0])} {command[1]} takes longer than {SECONDS} s"
+        return None, f"{os.path.basename(command[0])} {command[1]} takes longer than {seconds} s"
     if done.returncode:
         return None, (done.stderr + done.stdout).strip()[-600:] or f"exit code {done.returncode}"
     return done.stdout, None
 
 
-def verify(bin_dir, spec, target, quick):
+def verify(options, spec, target):
     """The result of one spec on one target: {"ok": ...} and figures or the failure."""
+    bin_dir, seconds = options.bin_dir, options.seconds
     path, started = os.path.join(SPECS, spec + ".attn"), time.time()
     with tempfile.TemporaryDirectory() as folder:
         bundle = os.path.join(folder, "kernel.attnb")
-        _, failure = run(f"{bin_dir}/attnc", "compile", path, "--target", target, "--dtype", "f32", "-o", bundle)
+        _, failure = run(seconds, f"{bin_dir}/attnc", "compile", path, "--target", target, "--dtype", "f32", "-o", bundle)
         result = {"compile_seconds": round(time.time() - started, 1)}
         if not failure and target in DEVICES:
-            text, failure = run(f"{bin_dir}/attn-run", "verify", bundle, "--device", DEVICES[target], "--json",
-                                *(["--quick"] if quick else []))
+            text, failure = run(seconds, f"{bin_dir}/attn-run", "verify", bundle, "--device", DEVICES[target], "--json",
+                                *(["--quick"] if options.quick else []))
             if not failure:
                 kernels = [k for k in json.loads(text)["kernels"] if k["target"] == target]
                 result |= {"error": max(k["error"] for k in kernels), "mask_pairs": sum(k["mask_pairs"] for k in kernels)}
         elif not failure:
             name = spec.replace("/", "_")
-            text, failure = run(f"{bin_dir}/ptx_spec_test", f"--gtest_filter=Published/PtxSpec.SinglePrecision*/{name}",
+            text, failure = run(seconds, f"{bin_dir}/ptx_spec_test", f"--gtest_filter=Published/PtxSpec.SinglePrecision*/{name}",
                                 ATTN_PUBLISHED_SPECS=spec)
             if not failure and "[  PASSED  ] 1 test" not in text:
                 failure = "was not executed in the emulator"
@@ -67,10 +67,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bin_dir")
     parser.add_argument("results", nargs="?")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="texts, separated by commas, one of which a spec has")
     parser.add_argument("--targets", default="cpu,spirv,ptx")
-    parser.add_argument("--sample", type=int, default=1)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=int, default=900, help="limit of one step")
+    parser.add_argument("--quick", action="store_true", help="fewer shapes")
     options = parser.parse_args()
     known = {}
     if options.results and os.path.exists(options.results):
@@ -78,8 +78,8 @@ def main():
     build = int(os.path.getmtime(f"{options.bin_dir}/attnc"))
     failures = count = 0
     for target in options.targets.split(","):
-        for spec in all_specs()[:: options.sample]:
-            if options.only not in spec:
+        for spec in all_specs():
+            if not any(text in spec for text in options.only.split(",")):
                 continue
             text = zlib.crc32(open(os.path.join(SPECS, spec + ".attn"), "rb").read())
             entry = known.setdefault(spec, {})
@@ -88,7 +88,7 @@ def main():
             if old and old["spec"] == text and (old["ok"] or old["build"] == build):
                 failures += not old["ok"]
                 continue
-            entry[target] = verify(options.bin_dir, spec, target, options.quick) | {"spec": text, "build": build}
+            entry[target] = verify(options, spec, target) | {"spec": text, "build": build}
             if not entry[target]["ok"]:
                 failures += 1
                 print(f"FAIL {spec} {target}: {entry[target]['failure']}", flush=True)

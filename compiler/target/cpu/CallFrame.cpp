@@ -123,11 +123,17 @@ Value CallFrame::tableLoad(LaneBuilder &b, int64_t index, ValueRange indices, Ty
   }
   linear = arith::AddIOp::create(builder, loc, linear, like(bindingWord(b, index, 3)));
   Value base = b.load(b.pointer(), b.address(buffers, b.pointer(), index), 8, true);
+  // Memory knows no signs; what a narrow integer is extended by does.
+  bool isUnsigned = attr.getElementType().isUnsignedInteger();
   Type element = attr.getElementType();
+  if (isUnsigned)
+    element = builder.getIntegerType(element.getIntOrFloatBitWidth());
   auto convert = [&](Value value) -> Value {
     if (type.isF32())
       return b.toF32(value);
     unsigned bits = element.getIntOrFloatBitWidth();
+    if (bits < 32 && isUnsigned)
+      return arith::ExtUIOp::create(builder, loc, type, value);
     if (bits < 32)
       return arith::ExtSIOp::create(builder, loc, type, value);
     return bits > 32 ? Value(arith::TruncIOp::create(builder, loc, type, value)) : value;

@@ -146,6 +146,9 @@ Value PtxLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueR
     flat = flat ? p.add(p.mul(flat, extent), clamped) : clamped;
   }
   Type element = buffers[binding].element;
+  bool isUnsigned = element.isUnsignedInteger();
+  if (isUnsigned) // memory knows no signs
+    element = b.getIntegerType(element.getIntOrFloatBitWidth());
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   Value position = p.wide(p.add(flat, word(p, first + 3)));
   Value pointer =
@@ -157,6 +160,8 @@ Value PtxLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueR
     return arith::ExtFOp::create(p, loc, type, value);
   if (element.isInteger(64))
     return arith::TruncIOp::create(p, loc, type, value);
+  if (isUnsigned)
+    return arith::ExtUIOp::create(p, loc, type, value);
   return arith::ExtSIOp::create(p, loc, type, value);
 }
 

@@ -129,6 +129,8 @@ Stored storeTable(const Call::Table &table, ElementType type) {
     if (type == ElementType::i32) {
       int32_t value = static_cast<int32_t>(table.values[i]);
       std::memcpy(&stored.bytes[i * 4], &value, 4);
+    } else if (type == ElementType::u8) {
+      stored.bytes[i] = static_cast<uint8_t>(table.values[i]);
     } else {
       encode(static_cast<float>(table.values[i]), type, &stored.bytes[i * stored.size]);
     }

@@ -7,6 +7,7 @@
 #include "compiler/target/Target.h"
 #include "dialects/tile/TileDialect.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 namespace attn::test {
@@ -102,6 +103,12 @@ void PtxSpec::expectOracle(const std::string &variant, ElementType type, double 
 
 INSTANTIATE_TEST_SUITE_P(Shipped, PtxSpec, testing::ValuesIn(interpreter::shippedSpecs()),
                          [](auto &info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Published, PtxSpec, testing::ValuesIn(interpreter::publishedSpecs()),
+                         [](auto &info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '/', '_');
+                           return name;
+                         });
 
 } // namespace
 } // namespace attn::test
