@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sched.h>
+#include <system_error>
 
 namespace attn {
 
@@ -54,8 +55,12 @@ ThreadPool::ThreadPool(uint32_t threads) {
   threads = std::min(threads, 1024u);
   arenas_.resize(threads);
   workers_.reserve(threads - 1);
-  for (uint32_t i = 1; i < threads; ++i)
-    workers_.emplace_back([this, i] { worker_main(i); });
+  try {
+    for (uint32_t i = 1; i < threads; ++i)
+      workers_.emplace_back([this, i] { worker_main(i); });
+  } catch (const std::system_error &) {
+    // The system gives no more threads: those that there are do the work.
+  }
 }
 
 ThreadPool::~ThreadPool() {

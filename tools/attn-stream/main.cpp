@@ -14,6 +14,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <new>
+#include <system_error>
 
 using namespace attn;
 
@@ -287,7 +289,15 @@ int main(int argc, char **argv) {
                            : options.recache == "flush"  ? stream::Recache::flush
                            : options.recache == "window" ? stream::Recache::window
                                                          : stream::Recache::full;
-  Status status = run(options);
+  std::signal(SIGXFSZ, SIG_IGN); // a file grown too large is a failed write
+  Status status;
+  try {
+    status = run(options);
+  } catch (const std::bad_alloc &) {
+    status = Status::environment("out of memory");
+  } catch (const std::system_error &error) { // threads
+    status = Status::environment(error.what());
+  }
   if (!status.ok())
     std::fprintf(stderr, "attn-stream: error: %s\n", status.to_string().c_str());
   return status.exit_code();
