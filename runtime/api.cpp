@@ -3,6 +3,7 @@
 #include "runtime/api_handles.h"
 
 #include "runtime/call/select_kernel.h"
+#include "runtime/device/linked_kernels.h"
 #include <cstring>
 
 using namespace attn;
@@ -169,6 +170,22 @@ attn_status_t *attn_bundle_open_memory(const void *data, size_t bytes, attn_bund
     const auto *begin = static_cast<const std::byte *>(data);
     shared->copy.assign(begin, begin + bytes);
     ATTN_ASSIGN_OR_RETURN(shared->bundle, Bundle::from_memory(shared->copy, "memory"));
+    *out_bundle = new attn_bundle{std::move(shared)};
+    return {};
+  });
+}
+
+attn_status_t *attn_bundle_open_linked(const attn_linked_kernels_t *kernels,
+                                       attn_bundle_t **out_bundle) {
+  return guard([&]() -> Status {
+    ATTN_NEED(kernels);
+    ATTN_NEED(out_bundle);
+    static_assert(sizeof(attn_linked_kernels_t) == sizeof(LinkedKernels));
+    ATTN_RETURN_IF_ERROR(
+        register_linked_kernels(*reinterpret_cast<const LinkedKernels *>(kernels)));
+    auto shared = std::make_shared<SharedBundle>();
+    std::span bytes(static_cast<const std::byte *>(kernels->bundle), kernels->bundle_bytes);
+    ATTN_ASSIGN_OR_RETURN(shared->bundle, Bundle::from_memory(bytes, kernels->name));
     *out_bundle = new attn_bundle{std::move(shared)};
     return {};
   });

@@ -17,6 +17,7 @@ llvm_config.use_default_substitutions()
 tools = [
     ToolSubst("attn-opt", unresolved="fatal"),
     ToolSubst("attnc", unresolved="ignore"),
+    ToolSubst("llvm-nm", unresolved="ignore"),
     ToolSubst("mlir-opt", unresolved="ignore"),
     ToolSubst("split-file", unresolved="ignore"),
     ToolSubst("spirv-val", unresolved="ignore"),

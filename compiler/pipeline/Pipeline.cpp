@@ -142,9 +142,10 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
 }
 
 static FailureOr<TargetOutput> compileFor(const TargetRequest &target, ModuleOp module,
-                                          Stage stopAfter) {
+                                          const CompileOptions &options) {
+  Stage stopAfter = options.stopAfter;
   switch (target.kind) {
-  case TargetKind::cpu: return compileCpu(module, target.arch, stopAfter);
+  case TargetKind::cpu: return compileCpu(module, target.arch, stopAfter, options.objectPrefix);
   case TargetKind::ptx: return compilePtx(module, target.arch, stopAfter);
   case TargetKind::spirv: return compileSpirv(module, target.arch, stopAfter);
   }
@@ -176,7 +177,7 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
     result.text += toText(*module);
     return true;
   }
-  FailureOr<TargetOutput> output = compileFor(target, *module, stopAfter);
+  FailureOr<TargetOutput> output = compileFor(target, *module, options);
   if (failed(output))
     return false;
   result.text += output->text;

@@ -37,6 +37,7 @@ struct CompileOptions {
   std::vector<std::string> variants; ///< empty: what the spec's types say
   std::string floatType; ///< type of q and o of int8 kernels; empty: what the spec says
   Stage stopAfter = Stage::image;
+  std::string objectPrefix; ///< not empty: cpu images are objects, see compileCpu
 };
 
 struct CompiledImage {

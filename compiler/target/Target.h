@@ -40,7 +40,10 @@ BlockShape choosePtxBlocks(StringRef arch, const KernelShape &shape);
 /// Compiles every tile.kernel of `module` for `arch` (cpu: "avx2", "avx512",
 /// "avx512-bf16", "avx512-vnni", "neon"; spirv: "t0", "t1"; ptx: "sm_80", ...).
 /// `module` is consumed. Errors are reported on the ops' locations.
-FailureOr<TargetOutput> compileCpu(ModuleOp module, StringRef arch, Stage stopAfter);
+/// With an `objectPrefix`, images of the cpu are relocatable objects to be linked
+/// into a program, and their symbols begin with it.
+FailureOr<TargetOutput> compileCpu(ModuleOp module, StringRef arch, Stage stopAfter,
+                                   StringRef objectPrefix = {});
 FailureOr<TargetOutput> compileSpirv(ModuleOp module, StringRef arch, Stage stopAfter);
 FailureOr<TargetOutput> compilePtx(ModuleOp module, StringRef arch, Stage stopAfter);
 

@@ -32,8 +32,9 @@
 //    0     8  file name (string)       8     8  source text (string)
 //
 // kSectionImages: 24 bytes. Images start at multiples of 64 anywhere behind the
-// section table; cpu: an ELF shared object, ptx: a cubin (an ELF file) or PTX
-// text without terminator, spirv: a SPIR-V module.
+// section table; cpu: an ELF shared object (or the
+// name of kernels that a program links, see device/linked_kernels.h), ptx: a cubin (an ELF file) or
+// PTX text without terminator, spirv: a SPIR-V module.
 //    0     8  offset                   8     8  size, > 0
 //   16     4  target, a TargetKind    20     4  reserved
 //

@@ -6,6 +6,7 @@
 #include "runtime/device/backends.h"
 #include "runtime/device/cpu_features.h"
 #include "runtime/device/elf_image.h"
+#include "runtime/device/linked_kernels.h"
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -40,7 +41,7 @@ public:
   attn_cpu_kernel_fn function() const { return function_; }
 
 private:
-  std::shared_ptr<ElfImage> image_;
+  std::shared_ptr<ElfImage> image_; // null: the code is the program's
   attn_cpu_kernel_fn function_;
   attn_cpu_ranges_fn ranges_;
 };
@@ -138,6 +139,13 @@ Result<std::unique_ptr<Kernel>> CpuDevice::load(const KernelInfo &info,
   ATTN_RETURN_IF_ERROR(check_kernel_info(info));
   if (Status status = accepts(info, image); !status.ok())
     return status.at(concat("kernel ", info.name, " ", info.variant));
+  if (is_linked_image(image)) {
+    auto linked = find_linked_kernel(image, info.symbol);
+    if (!linked.ok())
+      return linked.status().at(concat("kernel ", info.name, " ", info.variant));
+    return std::unique_ptr<Kernel>(
+        new CpuKernel(info, nullptr, (*linked)->function, (*linked)->ranges));
+  }
   std::pair key(checksum64(image), image.size());
   std::shared_ptr<ElfImage> loaded = images_[key].lock();
   if (!loaded) {

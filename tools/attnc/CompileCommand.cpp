@@ -1,8 +1,13 @@
 // attnc compile: specs in, one bundle (or the text of a stage) out.
 #include "tools/attnc/Commands.h"
 
+#include "compiler/target/cpu/LinkKernels.h"
+#include "runtime/device/linked_kernels.h"
+
 #include "llvm/Support/raw_ostream.h"
 
+#include <cctype>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -11,8 +16,65 @@ namespace attn::tools {
 namespace {
 struct Options {
   std::vector<std::string> specs, targets{"cpu"}, variants;
-  std::string stopAfter, output, floatType;
+  std::string stopAfter, output, floatType, emit = "bundle", name;
 };
+
+// One relocatable object with the kernels and the bundle that describes them.
+int emitObject(const Options &options, mlir::attn::CompileOptions compileOptions) {
+  std::string name = options.name;
+  if (name.empty())
+    name = std::filesystem::path(options.output).stem().string();
+  const char *letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ||
+      name.find_first_not_of(letters) != std::string::npos) {
+    std::cerr << "attnc: error: '" << name << "' is no name in C, as attn_kernels_NAME needs one; "
+              << "give --name\n";
+    return kUsage;
+  }
+  for (const std::string &target : options.targets)
+    if (target.substr(0, target.find(':')) != "cpu") {
+      std::cerr << "attnc: error: --emit obj is for cpu kernels; --target has '" << target << "'\n";
+      return kUsage;
+    }
+  compileOptions.objectPrefix = "attn_" + name;
+  int exitCode = kDone;
+  BundleWriter bundle;
+  const std::string image = linked_image(name);
+  const uint32_t index = bundle.add_image(TargetKind::cpu, std::as_bytes(std::span(image)));
+  std::vector<KernelInfo> kernels;
+  std::vector<std::string> objects;
+  for (const std::string &path : options.specs) {
+    auto spec = loadSpec(path, exitCode);
+    mlir::attn::CompileResult result;
+    if (!spec || !mlir::attn::compileSpec(*spec, compileOptions, result, llvm::errs())) {
+      exitCode = kRejected;
+      continue;
+    }
+    const uint32_t source = bundle.add_spec(spec->fileName, spec->text);
+    for (auto &made : result.images)
+      objects.push_back(std::move(made.bytes));
+    for (KernelInfo &kernel : result.kernels) {
+      kernel.spec = source;
+      kernel.image = index;
+      bundle.add_kernel(kernel);
+      kernels.push_back(std::move(kernel));
+    }
+  }
+  if (exitCode != kDone)
+    return exitCode;
+  auto bytes = bundle.finish();
+  if (!bytes.ok())
+    return fail(bytes.status());
+  auto context = mlir::attn::makeContext();
+  auto object = mlir::attn::linkKernels(
+      name, objects, kernels,
+      llvm::StringRef(reinterpret_cast<const char *>(bytes->data()), bytes->size()),
+      mlir::UnknownLoc::get(context.get()));
+  if (failed(object))
+    return kRejected;
+  writeOutput(options.output, *object, exitCode);
+  return exitCode;
+}
 
 int compile(const Options &options) {
   mlir::attn::CompileOptions compileOptions;
@@ -35,6 +97,9 @@ int compile(const Options &options) {
     std::cerr << "attnc: error: nowhere to write the bundle; give -o FILE.attnb\n";
     return kUsage;
   }
+
+  if (options.emit == "obj" && options.stopAfter.empty())
+    return emitObject(options, std::move(compileOptions));
 
   int exitCode = kDone;
   BundleWriter bundle;
@@ -101,7 +166,16 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   command->add_option("--stop-after", options->stopAfter,
                       "Print a stage instead: attn, tile, schedule, llvm, ptx, spirv");
-  command->add_option("-o,--output", options->output, "The bundle to write (.attnb)");
+  command
+      ->add_option(
+          "--emit", options->emit,
+          "bundle (.attnb), or obj: an object with cpu kernels, to be linked into a program")
+      ->check(CLI::IsMember({"bundle", "obj"}))
+      ->capture_default_str();
+  command->add_option("--name", options->name,
+                      "With --emit obj: the constant is attn_kernels_NAME; default: the output's "
+                      "name");
+  command->add_option("-o,--output", options->output, "The bundle or object to write");
   command->footer("Example:\n  attnc compile specs/causal.attn --target cpu,spirv --dtype f32 "
                   "-o causal.attnb");
   command->callback([options, &exitCode] { exitCode = compile(*options); });

@@ -31,8 +31,18 @@ static uint32_t priorityOf(const CpuArch &arch) {
   return 10 * (1 + arch.scalef + arch.bf16Dot + arch.int8Dot);
 }
 
+// Symbols that are unique in a program: "<prefix>_<kernel>_<arch>".
+static void rename(llvm::Module &module, ::attn::KernelInfo &info, StringRef prefix) {
+  std::string symbol = (prefix + "_" + info.symbol + "_" + info.arch).str();
+  std::replace(symbol.begin(), symbol.end(), '-', '_');
+  for (const char *suffix : {"", "_ranges"})
+    if (llvm::Function *function = module.getFunction(info.symbol + suffix))
+      function->setName(symbol + suffix);
+  info.symbol = symbol;
+}
+
 FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archName,
-                                               Stage stopAfter) {
+                                               Stage stopAfter, StringRef objectPrefix) {
   const CpuArch *arch = findCpuArch(archName);
   if (!arch)
     return module.emitError("unknown cpu architecture '")
@@ -70,12 +80,16 @@ FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archNa
     llvm::raw_string_ostream(output.text) << *llvmModule;
     return output;
   }
+  if (!objectPrefix.empty())
+    for (::attn::KernelInfo &info : output.kernels)
+      rename(*llvmModule, info, objectPrefix);
   FailureOr<std::string> object = emitObject(*llvmModule, *arch, module.getLoc());
   if (failed(object))
     return failure();
   FailureOr<std::string> image = linkImage(*object, module.getLoc());
   if (failed(image))
     return failure();
-  output.images.push_back(std::move(*image));
+  // A program's object has passed the same gate: it links by itself.
+  output.images.push_back(std::move(objectPrefix.empty() ? *image : *object));
   return output;
 }

@@ -1,8 +1,9 @@
-// Objects -> one ELF shared object, linked in process.
+// Objects -> one ELF file, linked in process.
 #pragma once
 
 #include "mlir/IR/Location.h"
 #include "mlir/Support/LogicalResult.h"
+#include "llvm/ADT/ArrayRef.h"
 
 #include <string>
 
@@ -11,5 +12,8 @@ namespace mlir::attn {
 /// Links `object` into a shared object that depends on nothing. An undefined
 /// symbol is an error reported at `loc`.
 FailureOr<std::string> linkImage(const std::string &object, Location loc);
+
+/// Joins objects into one relocatable object.
+FailureOr<std::string> joinObjects(llvm::ArrayRef<std::string> objects, Location loc);
 
 } // namespace mlir::attn

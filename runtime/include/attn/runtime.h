@@ -116,6 +116,24 @@ ATTN_API attn_status_t *attn_bundle_open(const char *path, attn_bundle_t **out_b
 /* Copies the bytes, which may be released when the call returns. */
 ATTN_API attn_status_t *attn_bundle_open_memory(const void *data, size_t bytes,
                                                 attn_bundle_t **out_bundle);
+/* Kernels that are linked into the program: `attnc compile --emit obj` makes an
+ * object with the constant attn_kernels_NAME of this type.
+ *   ATTN_LINKED_KERNELS(NAME);                            at file scope
+ *   attn_bundle_open_linked(&attn_kernels_NAME, &bundle); */
+typedef struct attn_linked_kernels {
+  uint32_t version, count;
+  const char *name;
+  const void *bundle;
+  size_t bundle_bytes;
+  const struct attn_linked_kernel *kernels;
+} attn_linked_kernels_t;
+#ifdef __cplusplus
+#define ATTN_LINKED_KERNELS(name) extern "C" const attn_linked_kernels_t attn_kernels_##name
+#else
+#define ATTN_LINKED_KERNELS(name) extern const attn_linked_kernels_t attn_kernels_##name
+#endif
+ATTN_API attn_status_t *attn_bundle_open_linked(const attn_linked_kernels_t *kernels,
+                                                attn_bundle_t **out_bundle);
 ATTN_API void attn_bundle_close(attn_bundle_t *bundle);
 ATTN_API size_t attn_bundle_kernel_count(const attn_bundle_t *bundle);
 /* Empty strings for an index out of range. */

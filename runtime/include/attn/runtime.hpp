@@ -76,6 +76,9 @@ struct Bundle : Handle<attn_bundle_t, attn_bundle_close> {
   Status open_memory(const void *data, size_t bytes) {
     return Status(attn_bundle_open_memory(data, bytes, out()));
   }
+  Status open_linked(const attn_linked_kernels_t &kernels) {
+    return Status(attn_bundle_open_linked(&kernels, out()));
+  }
 };
 
 struct Kernel : Handle<attn_kernel_t, attn_kernel_free> {
