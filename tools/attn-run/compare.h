@@ -15,7 +15,8 @@ struct Comparison {
 
 // `bound` is the relative Frobenius limit; a row may have four times that of
 // its own norm plus a floor of the bound times the mean row norm. Rows that
-// attend nothing must be exactly 0 with an LSE of -inf.
+// attend nothing have an LSE of -inf, and are exactly 0 where the oracle says 0 (an
+// output expression may add to them).
 Comparison compare(const HostResult &got, const oracle::Result &want, double bound);
 
 } // namespace attn
