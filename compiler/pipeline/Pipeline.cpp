@@ -37,7 +37,7 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatT
   static const std::pair<StringRef, std::vector<StringRef>> archs[] = {
       {"cpu", {"avx2", "avx512", "avx512-bf16", "avx512-vnni", "avx512-vnni-bf16", "neon"}},
       {"ptx", {"sm_80"}},
-      {"spirv", {"t0"}}};
+      {"spirv", {"t0", "t1", "t1-subgroup8"}}};
   static const TargetKind kinds[] = {TargetKind::cpu, TargetKind::ptx, TargetKind::spirv};
   auto [kindName, arch] = text.split(':');
   for (size_t i = 0; i < std::size(archs); ++i) {
@@ -51,6 +51,14 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatT
         return false;
       }
       requests.push_back({kinds[i], arch.str()});
+      return true;
+    }
+    if (kinds[i] == TargetKind::spirv) {
+      // Both tiers; without narrow elements T1 gains by its subgroups alone.
+      requests.push_back({TargetKind::spirv, "t0"});
+      if (variant != "f32")
+        requests.push_back({TargetKind::spirv, "t1"});
+      requests.push_back({TargetKind::spirv, "t1-subgroup8"});
       return true;
     }
     if (kinds[i] != TargetKind::cpu) {

@@ -51,7 +51,7 @@ std::string feature_names(uint32_t features) {
                 {kFeatureNeon, "neon"},
                 {kFeatureVkInt8, "vulkan-int8"},
                 {kFeatureVkFloat16, "vulkan-float16"},
-                {kFeatureVkSubgroup, "vulkan-subgroup"},
+                {kFeatureVkSubgroup, "vulkan-subgroup8"},
                 {kFeatureVkIntegerDot, "vulkan-integer-dot"}};
   std::string text;
   for (const auto &entry : kNames) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 namespace attn {
 
@@ -159,6 +160,9 @@ Status VulkanDevice::create(uint32_t index, const DeviceOptions &options) {
   if (!status.ok())
     return status.at(traits_.info.name);
   info_ = traits_.info;
+  if (const char *names = std::getenv("ATTN_VULKAN_FEATURES"); names && *names) {
+    ATTN_ASSIGN_OR_RETURN(info_.features, restrict_vulkan_features(info_.features, names));
+  }
   work_per_submit_ = work_limit(traits_.type);
   ATTN_RETURN_IF_ERROR(create_logical(devices[index]));
   allocator_ =
@@ -397,9 +401,28 @@ Status VulkanDevice::dispatch(VulkanKernel &kernel, VkDescriptorSet set,
   return {};
 }
 
+// Kernels read up to 16 bytes of q, k and v at once, as far as the head dim allows.
+static Status check_alignment(const KernelInfo &info, std::span<const uint32_t> words) {
+  for (size_t i = 0; i < info.bindings.size(); ++i) {
+    const BindingInfo &binding = info.bindings[i];
+    bool qk = binding.role == BindingRole::q || binding.role == BindingRole::k;
+    if (!qk && binding.role != BindingRole::v && binding.role != BindingRole::o)
+      continue;
+    uint32_t dim = qk ? info.qk_dim : info.v_dim;
+    uint32_t unit = dim ? std::gcd(dim, 16 / element_size(binding.type)) : 1;
+    for (int w = 0; w < ATTN_BINDING_WORDS; ++w)
+      if (uint32_t word = words[ATTN_W_BINDINGS + ATTN_BINDING_WORDS * i + w]; word % unit)
+        return Status::usage("binding ", binding.name, " of kernel ", info.name,
+                             w == 3 ? " has offset " : " has stride ", word, "; head dim ", dim,
+                             " allows multiples of ", unit, ", pack the tensor");
+  }
+  return {};
+}
+
 Status VulkanDevice::launch(Kernel &kernel, std::span<const uint32_t> words,
                             std::span<const BufferRange> buffers, Grid grid, double work) {
   ATTN_RETURN_IF_ERROR(check_launch(kernel, words, buffers, grid));
+  ATTN_RETURN_IF_ERROR(check_alignment(kernel.info(), words));
   if (words.size_bytes() > kMaxWordsBytes)
     return Status::usage("a launch of ", words.size(), " words; device ", info_.id, " takes ",
                          kMaxWordsBytes / 4, ", which bounds the number of segments");

@@ -49,6 +49,25 @@ Status vulkan_status(VkResult result, const char *what) {
                              static_cast<int>(result), ")");
 }
 
+Result<uint32_t> restrict_vulkan_features(uint32_t present, std::string_view names) {
+  constexpr uint32_t all =
+      kFeatureVkInt8 | kFeatureVkFloat16 | kFeatureVkSubgroup | kFeatureVkIntegerDot;
+  uint32_t kept = 0;
+  while (!names.empty()) {
+    std::string_view name = names.substr(0, names.find(','));
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+    uint32_t found = 0;
+    for (uint32_t bit = kFeatureVkInt8; bit <= kFeatureVkIntegerDot; bit <<= 1)
+      if (feature_names(bit) == name)
+        found = bit;
+    if (!found && !name.empty() && name != "none")
+      return Status::usage("unknown Vulkan feature '", name, "'; allowed are none,",
+                           feature_names(all));
+    kept |= found;
+  }
+  return kept & present;
+}
+
 // Loads the loader once per process. Its global function pointers are the
 // loader's own, valid for every instance.
 static VkResult load_loader() {
@@ -187,6 +206,7 @@ static void examine_features(VkPhysicalDevice physical, uint32_t version,
   traits.storage8 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
   traits.float16_int8 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES};
   traits.integer_dot = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+  traits.subgroup_size = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
   void **tail = &traits.features.pNext;
   auto chain = [&](auto &structure, uint32_t core, const char *extension) {
     if (version < core) {
@@ -201,6 +221,7 @@ static void examine_features(VkPhysicalDevice physical, uint32_t version,
   chain(traits.storage8, VK_API_VERSION_1_2, VK_KHR_8BIT_STORAGE_EXTENSION_NAME);
   chain(traits.float16_int8, VK_API_VERSION_1_2, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
   chain(traits.integer_dot, VK_API_VERSION_1_3, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+  chain(traits.subgroup_size, VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
   vkGetPhysicalDeviceFeatures2(physical, &traits.features);
 
   VkPhysicalDeviceFeatures core = {};
@@ -271,16 +292,24 @@ Status examine_vulkan_device(VkPhysicalDevice physical, uint32_t index, uint32_t
 
   VkPhysicalDeviceSubgroupProperties subgroup = {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+  // Without the extension it is not asked about: sizes stay 0.
+  bool sized = traits.subgroup_size.subgroupSizeControl && traits.subgroup_size.computeFullSubgroups;
+  VkPhysicalDeviceSubgroupSizeControlProperties sizes = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+  if (sized)
+    subgroup.pNext = &sizes;
   VkPhysicalDeviceMaintenance3Properties allocation = {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, &subgroup};
   VkPhysicalDeviceProperties2 more = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &allocation};
   vkGetPhysicalDeviceProperties2(physical, &more);
   traits.max_allocation = allocation.maxMemoryAllocationSize;
-  constexpr VkSubgroupFeatureFlags arithmetic = VK_SUBGROUP_FEATURE_BASIC_BIT |
-                                                VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
-                                                VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-  if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
-      (subgroup.supportedOperations & arithmetic) == arithmetic)
+  constexpr VkSubgroupFeatureFlags operations =
+      VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_BALLOT_BIT;
+  if (sized && (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+      sizes.minSubgroupSize <= kVulkanSubgroup && sizes.maxSubgroupSize >= kVulkanSubgroup &&
+      sizes.maxComputeWorkgroupSubgroups >= 128 / kVulkanSubgroup &&
+      (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+      (subgroup.supportedOperations & operations) == operations)
     info.features |= kFeatureVkSubgroup;
 
   VkPhysicalDeviceMemoryProperties memory;

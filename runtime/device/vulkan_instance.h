@@ -45,6 +45,14 @@ private:
   uint32_t messages_ = 0;
 };
 
+// The subgroup size that kernels with kFeatureVkSubgroup are compiled for: the bit
+// stands for full subgroups of this many invocations on demand, with ballot.
+inline constexpr uint32_t kVulkanSubgroup = 8;
+
+// The features of a comma-separated list among those `present`; "none" is an empty
+// list. A name that is no feature of Vulkan devices is a `usage` failure.
+Result<uint32_t> restrict_vulkan_features(uint32_t present, std::string_view names);
+
 // Everything about a physical device that the runtime decides on.
 struct VulkanDeviceTraits {
   DeviceInfo info;
@@ -60,6 +68,7 @@ struct VulkanDeviceTraits {
   VkPhysicalDevice8BitStorageFeatures storage8 = {};
   VkPhysicalDeviceShaderFloat16Int8Features float16_int8 = {};
   VkPhysicalDeviceShaderIntegerDotProductFeatures integer_dot = {};
+  VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size = {};
 
   VulkanDeviceTraits() = default;
   VulkanDeviceTraits(const VulkanDeviceTraits &) = delete;

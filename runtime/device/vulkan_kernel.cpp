@@ -79,6 +79,13 @@ Status VulkanPipeline::create(const KernelInfo &info, std::span<const std::byte>
   pipeline.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
   pipeline.stage.module = module;
   pipeline.stage.pName = info.symbol.c_str();
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+      VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO};
+  subgroup.requiredSubgroupSize = kVulkanSubgroup;
+  if (info.features & kFeatureVkSubgroup) {
+    pipeline.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    pipeline.stage.pNext = &subgroup;
+  }
   pipeline.layout = layout_;
   VkResult result =
       table_.vkCreateComputePipelines(device_, cache, 1, &pipeline, nullptr, &pipeline_);

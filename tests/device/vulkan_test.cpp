@@ -3,6 +3,7 @@
 // silent. Skipped, with the reason, where there is no Vulkan device.
 #include "runtime/base/mapped_file.h"
 #include "runtime/device/device.h"
+#include "runtime/device/vulkan_instance.h"
 
 #include <algorithm>
 #include <cstring>
@@ -120,6 +121,52 @@ TEST_F(Vulkan, RefusesImagesThatAreNoSpirv) {
 TEST_F(Vulkan, RefusesAMissingEntryPoint) {
   info_.symbol = "no_such_entry";
   EXPECT_EQ(device_->load(info_, image_.bytes()).status().code(), StatusCode::invalid_input);
+}
+
+TEST_F(Vulkan, RefusesStridesThatWideReadsCannotTake) {
+  info_.qk_dim = 64, info_.v_dim = 6;
+  std::unique_ptr<Kernel> kernel = load();
+  std::unique_ptr<Buffer> buffer = *device_->allocate(64);
+  BufferRange range = {buffer.get()}, ranges[] = {range, range, range, range};
+  auto launch = [&](int binding, int word, uint32_t value) {
+    std::vector<uint32_t> words(ATTN_W_BINDINGS + 16);
+    words[ATTN_W_BINDINGS + 4 * binding + word] = value;
+    return device_->launch(*kernel, words, ranges, {});
+  };
+  Status status = launch(1, 2, 66); // k is read four elements at once
+  EXPECT_EQ(status.code(), StatusCode::usage);
+  EXPECT_NE(status.message().find("k of kernel copy has stride 66; head dim 64 allows multiples "
+                                  "of 4"),
+            std::string::npos)
+      << status.to_string();
+  EXPECT_NE(launch(2, 3, 5).message().find("offset 5"), std::string::npos);
+  status = launch(2, 2, 6); // v two at once
+  EXPECT_TRUE(status.ok()) << status.to_string();
+}
+
+TEST_F(Vulkan, RefusesRangesBeyondTheDevice) {
+  uint64_t most = device_->info().max_buffer_bytes;
+  if (most > 256 << 20)
+    GTEST_SKIP() << "this device binds " << most << " bytes";
+  std::unique_ptr<Kernel> kernel = load();
+  std::unique_ptr<Buffer> small = *device_->allocate(64), large = *device_->allocate(most + 16);
+  BufferRange ranges[] = {{small.get()}, {large.get()}, {small.get()}, {small.get()}};
+  std::vector<uint32_t> words(ATTN_W_BINDINGS + 16);
+  Status status = device_->launch(*kernel, words, ranges, {});
+  EXPECT_EQ(status.code(), StatusCode::environment);
+  EXPECT_NE(status.message().find(concat("binding k spans ", most + 16)), std::string::npos)
+      << status.to_string();
+}
+
+TEST(VulkanFeatures, AreRestrictedByName) {
+  uint32_t present = kFeatureVkFloat16 | kFeatureVkSubgroup;
+  EXPECT_EQ(*restrict_vulkan_features(present, "none"), 0u);
+  EXPECT_EQ(*restrict_vulkan_features(present, "vulkan-float16,vulkan-int8"),
+            uint32_t(kFeatureVkFloat16));
+  EXPECT_EQ(*restrict_vulkan_features(present, "vulkan-subgroup8"), uint32_t(kFeatureVkSubgroup));
+  Result<uint32_t> bad = restrict_vulkan_features(present, "avx2");
+  EXPECT_EQ(bad.status().code(), StatusCode::usage);
+  EXPECT_NE(bad.status().message().find("'avx2'"), std::string::npos);
 }
 
 // A module whose workgroup is larger than the device allows.

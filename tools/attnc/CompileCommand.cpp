@@ -151,7 +151,7 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
       ->add_option("--target", options->targets,
                    "What to compile for: "
                    "cpu[:avx2|avx512|avx512-bf16|avx512-vnni|avx512-vnni-bf16|neon], "
-                   "ptx[:sm_80], spirv[:t0]; separated by commas")
+                   "ptx[:sm_80], spirv[:t0|t1|t1-subgroup8]; separated by commas")
       ->delimiter(',')
       ->capture_default_str();
   command

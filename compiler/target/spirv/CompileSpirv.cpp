@@ -25,8 +25,6 @@ static std::string print(ModuleOp module) {
 }
 
 FailureOr<TargetOutput> mlir::attn::compileSpirv(ModuleOp module, StringRef arch, Stage stopAfter) {
-  if (arch != "t0")
-    return module.emitError() << "unknown spirv arch '" << arch << "'; there is t0";
   module.getContext()
       ->loadDialect<gpu::GPUDialect, scf::SCFDialect, memref::MemRefDialect, vector::VectorDialect,
                     spirv::SPIRVDialect>();
@@ -37,6 +35,9 @@ FailureOr<TargetOutput> mlir::attn::compileSpirv(ModuleOp module, StringRef arch
       return failure();
     ::attn::KernelInfo info = makeKernelRecord(kernel, ::attn::TargetKind::spirv, arch);
     info.workgroup[0] = schedule->workgroup;
+    info.features = requiredFeatures(kernel, schedule->tier);
+    // Among the tiers that a device takes, the one that uses most of it.
+    info.priority = schedule->tier.broadcast ? 2 : schedule->tier.narrowStorage ? 1 : 0;
     info.image = output.kernels.size();
     output.kernels.push_back(std::move(info));
   }

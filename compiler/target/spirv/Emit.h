@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Builders.h"
 
@@ -33,6 +34,12 @@ struct Emit {
   Value subI(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
   Value mulI(Value x, Value y) { return arith::MulIOp::create(b, loc, x, y); }
   Value minI(Value x, Value y) { return arith::MinSIOp::create(b, loc, x, y); }
+  /// The sum of the products of four pairs of int8 numbers packed in words.
+  Value dot4(Value x, Value y) {
+    auto format = spirv::PackedVectorFormatAttr::get(
+        b.getContext(), spirv::PackedVectorFormat::PackedVectorFormat4x8Bit);
+    return spirv::SDotOp::create(b, loc, b.getI32Type(), x, y, format);
+  }
   Value less(Value x, Value y) {
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x, y);
   }

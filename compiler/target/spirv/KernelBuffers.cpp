@@ -20,16 +20,6 @@ static Value mul(OpBuilder &b, Location loc, Value x, Value y) {
   return arith::MulIOp::create(b, loc, x, y);
 }
 
-Type mlir::attn::storageType(tile::BindingAttr binding) {
-  // Log-sum-exps are read and stored as bits, so that -inf survives drivers that
-  // assume finite arithmetic.
-  bool mayBeInfinite =
-      binding.getRole() == tile::Role::lse || binding.getRole() == tile::Role::part_lse;
-  if (binding.getElementType().isF32() && !mayBeInfinite)
-    return binding.getElementType();
-  return IntegerType::get(binding.getContext(), 32);
-}
-
 // log2 of how many elements of `type` a 32-bit word packs.
 static int64_t packingShift(Type type) {
   switch (type.getIntOrFloatBitWidth()) {
@@ -42,17 +32,52 @@ static int64_t packingShift(Type type) {
   }
 }
 
+BufferForm mlir::attn::bufferForm(tile::KernelOp kernel, tile::BindingAttr binding,
+                                  const SpirvTier &tier) {
+  MLIRContext *context = binding.getContext();
+  Type type = binding.getElementType(), word = IntegerType::get(context, 32);
+  tile::Role role = binding.getRole();
+  auto vector = [](int64_t count, Type element) -> Type { return VectorType::get(count, element); };
+  int64_t dim = role == tile::Role::q || role == tile::Role::k   ? kernel.getQkDim()
+                : role == tile::Role::v || role == tile::Role::o ? kernel.getVDim()
+                                                                 : 1;
+  int64_t packed = int64_t(1) << packingShift(type);
+  // Log-sum-exps are read and stored as bits, so that -inf survives drivers that
+  // assume finite arithmetic.
+  bool mayBeInfinite = role == tile::Role::lse || role == tile::Role::part_lse;
+  if (dim == 1)
+    return {type.isF32() && !mayBeInfinite ? type : word, packed, packed > 1};
+  bool fours = dim % 4 == 0;
+  switch (type.getIntOrFloatBitWidth()) {
+  case 8: // four to a word already
+    if (tier.integerDot && role == tile::Role::k && dim % 16 == 0)
+      return {vector(4, word), 16, true};
+    return {word, 4, true};
+  case 16:
+    if (tier.narrowStorage) {
+      Type half = IntegerType::get(context, 16);
+      return fours ? BufferForm{vector(4, half), 4, false} : BufferForm{half, 1, false};
+    }
+    return fours ? BufferForm{vector(2, word), 4, true} : BufferForm{word, 2, true};
+  default:
+    return fours ? BufferForm{vector(4, type), 4, false} : BufferForm{type, 1, false};
+  }
+}
+
 static bool isPerKvHead(tile::Role role) {
   return role == tile::Role::k || role == tile::Role::v || role == tile::Role::k_scale ||
          role == tile::Role::v_scale;
 }
 
-KernelBuffers::KernelBuffers(tile::KernelOp kernel, gpu::GPUFuncOp func, Value head, Value batch)
+KernelBuffers::KernelBuffers(tile::KernelOp kernel, const SpirvTier &tier, gpu::GPUFuncOp func,
+                             Value head, Value batch)
     : kernel(kernel), func(func), headIndex(head), batchIndex(batch) {
   // Everything that serves the whole kernel is read here, before any loop.
   OpBuilder b = OpBuilder::atBlockEnd(&func.getBody().front());
   Location loc = kernel.getLoc();
   int64_t bindings = kernel.getBindings().size(), params = kernel.getParams().size();
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>())
+    forms.push_back(bufferForm(kernel, binding, tier));
   for (int64_t i = 0; i < ATTN_W_BINDINGS + ATTN_BINDING_WORDS * bindings; ++i)
     words[i] = wordAt(b, loc, i32(b, loc, i));
   for (int64_t i = 0; i < params; ++i)
@@ -93,57 +118,97 @@ Value KernelBuffers::loadStorage(OpBuilder &b, Location loc, int64_t binding, Va
   return memref::LoadOp::create(b, loc, func.getArgument(1 + binding), at);
 }
 
-int64_t KernelBuffers::perWord(int64_t binding) {
-  return int64_t(1) << packingShift(this->binding(binding).getElementType());
+Value KernelBuffers::accessIndex(OpBuilder &b, Location loc, int64_t binding, Value element,
+                                 int64_t offset) {
+  int64_t shift = llvm::Log2_64(forms[binding].elements);
+  Value first =
+      shift ? Value(arith::ShRUIOp::create(b, loc, element, i32(b, loc, shift))) : element;
+  return offset ? add(b, loc, first, i32(b, loc, offset >> shift)) : first;
+}
+
+// The scalars of an access.
+static SmallVector<Value> scalarsOf(OpBuilder &b, Location loc, Value access) {
+  auto type = dyn_cast<VectorType>(access.getType());
+  if (!type)
+    return {access};
+  SmallVector<Value> scalars;
+  for (int64_t i = 0; i < type.getNumElements(); ++i)
+    scalars.push_back(vector::ExtractOp::create(b, loc, access, i));
+  return scalars;
+}
+
+SmallVector<Value> KernelBuffers::loadWords(OpBuilder &b, Location loc, int64_t binding,
+                                            Value element, int64_t width) {
+  SmallVector<Value> words;
+  for (int64_t i = 0; i < width; i += perAccess(binding))
+    llvm::append_range(words, scalarsOf(b, loc,
+                                        loadStorage(b, loc, binding,
+                                                    accessIndex(b, loc, binding, element, i))));
+  return words;
+}
+
+// An access as f32, a scalar or vector: conversion of whole vectors where the
+// device has the type, else of each packed element.
+static Value accessToFloat(OpBuilder &b, Location loc, Value access, const BufferForm &form,
+                           Type type) {
+  if (type.isF32())
+    return access;
+  if (!form.isPacked) // halves as i16
+    return halfBitsToFloat(b, loc, access, type);
+  SmallVector<Value> elements;
+  for (Value word : scalarsOf(b, loc, access))
+    for (int64_t lane = 0; lane < int64_t(1) << packingShift(type); ++lane)
+      elements.push_back(unpackToFloat(b, loc, word, lane, type));
+  return vector::FromElementsOp::create(
+      b, loc, VectorType::get(int64_t(elements.size()), b.getF32Type()), elements);
 }
 
 Value KernelBuffers::load(OpBuilder &b, Location loc, int64_t binding, Value element,
                           int64_t width) {
-  Type type = this->binding(binding).getElementType();
-  int64_t shift = packingShift(type), perWord = int64_t(1) << shift;
-  assert(width % perWord == 0 && "a piece begins and ends on words");
-  Value first =
-      shift ? Value(arith::ShRUIOp::create(b, loc, element, i32(b, loc, shift))) : element;
+  const BufferForm &form = forms[binding];
+  assert(width % form.elements == 0 && "a piece begins and ends on an access");
   SmallVector<Value> elements;
-  for (int64_t i = 0; i < width; i += perWord) {
-    Value at = i ? add(b, loc, first, i32(b, loc, i >> shift)) : first;
-    Value word = loadStorage(b, loc, binding, at);
-    if (shift == 0)
-      elements.push_back(word);
-    else
-      for (int64_t lane = 0; lane < perWord; ++lane)
-        elements.push_back(unpackToFloat(b, loc, word, lane, type));
+  for (int64_t i = 0; i < width; i += form.elements) {
+    Value access = loadStorage(b, loc, binding, accessIndex(b, loc, binding, element, i));
+    Value numbers =
+        accessToFloat(b, loc, access, form, this->binding(binding).getElementType());
+    if (width == form.elements)
+      return numbers;
+    llvm::append_range(elements, scalarsOf(b, loc, numbers));
   }
-  if (width == 1)
-    return elements.front();
   return vector::FromElementsOp::create(b, loc, VectorType::get(width, b.getF32Type()), elements);
 }
 
 void KernelBuffers::store(OpBuilder &b, Location loc, int64_t binding, Value element, Value value) {
   Type type = this->binding(binding).getElementType();
-  Type storage = storageType(this->binding(binding));
-  SmallVector<Value> elements;
-  if (auto vector = dyn_cast<VectorType>(value.getType()))
-    for (int64_t i = 0; i < vector.getNumElements(); ++i)
-      elements.push_back(vector::ExtractOp::create(b, loc, value, i));
-  else
-    elements.push_back(value);
-  int64_t shift = packingShift(type), perWord = int64_t(1) << shift;
-  Value first =
-      shift ? Value(arith::ShRUIOp::create(b, loc, element, i32(b, loc, shift))) : element;
-  for (int64_t i = 0; i < int64_t(elements.size()); i += perWord) {
-    Value word = elements[i];
-    if (shift == 1) {
-      Value low = roundToHalfBits(b, loc, elements[i], type);
-      Value high = roundToHalfBits(b, loc, elements[i + 1], type);
-      word =
-          arith::OrIOp::create(b, loc, low, arith::ShLIOp::create(b, loc, high, i32(b, loc, 16)));
-    } else if (word.getType() != storage) {
-      word = arith::BitcastOp::create(b, loc, storage, word);
+  const BufferForm &form = forms[binding];
+  auto accessVector = dyn_cast<VectorType>(form.access);
+  Type scalar = accessVector ? accessVector.getElementType() : form.access;
+  SmallVector<Value> numbers = scalarsOf(b, loc, value);
+  for (int64_t i = 0; i < int64_t(numbers.size()); i += form.elements) {
+    SmallVector<Value> stored;
+    for (int64_t j = i; j < i + form.elements; ++j) {
+      Value bits = numbers[j];
+      if (type.getIntOrFloatBitWidth() == 16) {
+        bits = roundToHalfBits(b, loc, bits, type);
+        if (form.isPacked) {
+          Value high = roundToHalfBits(b, loc, numbers[++j], type);
+          Value up = arith::ShLIOp::create(b, loc, high, i32(b, loc, 16));
+          bits = arith::OrIOp::create(b, loc, bits, up);
+        } else {
+          bits = arith::TruncIOp::create(b, loc, scalar, bits);
+        }
+      } else if (bits.getType() != scalar) {
+        bits = arith::BitcastOp::create(b, loc, scalar, bits);
+      }
+      stored.push_back(bits);
     }
-    Value at = i ? add(b, loc, first, i32(b, loc, i >> shift)) : first;
-    Value index = arith::IndexCastOp::create(b, loc, b.getIndexType(), at);
-    memref::StoreOp::create(b, loc, word, func.getArgument(1 + binding), index);
+    Value access = accessVector
+                       ? vector::FromElementsOp::create(b, loc, accessVector, stored).getResult()
+                       : stored.front();
+    Value index = arith::IndexCastOp::create(b, loc, b.getIndexType(),
+                                             accessIndex(b, loc, binding, element, i));
+    memref::StoreOp::create(b, loc, access, func.getArgument(1 + binding), index);
   }
 }
 

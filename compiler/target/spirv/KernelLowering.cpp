@@ -4,7 +4,7 @@
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/SPIRV/IR/SPIRVAttributes.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -24,9 +24,17 @@ LogicalResult SpirvLowering::run() {
   Value tile = id(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
   Value head = id(gpu::BlockIdOp::create(b, loc, gpu::Dimension::y));
   Value batch = id(gpu::BlockIdOp::create(b, loc, gpu::Dimension::z));
-  Value invocation = id(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
-  buffers.emplace(kernel, func, head, batch);
-  if (failed(chooseWidths()))
+  Value invocation = id(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)), lane;
+  if (schedule.tier.broadcast) {
+    // How invocations fall into subgroups is the device's choice: this order of
+    // them is ours.
+    lane = id(gpu::LaneIdOp::create(b, loc, IntegerAttr()));
+    Value subgroup = id(gpu::SubgroupIdOp::create(b, loc, IntegerAttr()));
+    invocation = e.addI(e.mulI(subgroup, e.i32(SpirvTier::kSubgroup)), lane);
+  }
+  buffers.emplace(kernel, schedule.tier, func, head, batch);
+  chooseWidths();
+  if (failed(checkDims()))
     return failure();
 
   context.param = [this](OpBuilder &, Location, int64_t index, Type type) {
@@ -58,6 +66,8 @@ LogicalResult SpirvLowering::run() {
   Value firstOfGroup = e.mulI(group, e.i32(schedule.rows));
   for (int64_t i = 0; i < schedule.rows; ++i)
     tileRows.push_back(rowAt(e.addI(firstOfGroup, e.i32(i))));
+  if (lane)
+    readRow = rowAt(e.addI(firstOfGroup, e.minI(lane, e.i32(schedule.rows - 1))));
   for (int64_t i = 0; i < schedule.ownRows; ++i)
     ownRows.push_back(rowAt(e.addI(invocation, e.i32(i * schedule.workgroup))));
   if (schedule.idleLanes)
@@ -132,25 +142,37 @@ LogicalResult SpirvLowering::lowerScalar(OpBuilder &b, Operation &op) {
   return op.emitOpError("has no lowering to spirv");
 }
 
-LogicalResult SpirvLowering::chooseWidths() {
-  // The least width that both sides of a product can be read in, whole words.
-  auto choose = [&](int64_t dim, ArrayRef<tile::Role> roles, int64_t &width) -> LogicalResult {
-    int64_t least = 1;
+// The least width that both sides of a product can be read in, whole accesses.
+void SpirvLowering::chooseWidths() {
+  auto widest = [&](ArrayRef<tile::Role> roles) {
+    int64_t width = 1;
     for (int64_t i = 0; i < int64_t(kernel.getBindings().size()); ++i)
       if (llvm::is_contained(roles, buffers->binding(i).getRole()))
-        least = std::max(least, buffers->perWord(i));
-    if (dim % least != 0)
-      return kernel.emitOpError() << "has head dim " << dim << " of elements that lie " << least
-                                  << " to a word; spirv allows multiples of " << least;
-    width = std::max(least, schedule.vector);
-    while (dim % width != 0)
-      width /= 2;
-    return success();
+        width = std::max(width, buffers->perAccess(i));
+    return width;
   };
-  if (failed(choose(kernel.getQkDim(), {tile::Role::q, tile::Role::k}, dotWidth)))
-    return failure();
-  return choose(kernelVDim, {tile::Role::v, tile::Role::o, tile::Role::input, tile::Role::part_o},
-                outputWidth);
+  dotWidth = widest({tile::Role::q, tile::Role::k});
+  outputWidth = widest({tile::Role::v, tile::Role::o, tile::Role::input, tile::Role::part_o});
+}
+
+LogicalResult SpirvLowering::checkDims() {
+  for (auto [dim, width] : {std::pair(int64_t(kernel.getQkDim()), dotWidth),
+                            std::pair(kernelVDim, outputWidth)})
+    if (dim % width != 0)
+      return kernel.emitOpError() << "has head dim " << dim << " of elements that are read "
+                                  << width << " at a time; spirv allows multiples of " << width;
+  return success();
+}
+
+Value SpirvLowering::ofRow(OpBuilder &b, Location loc, int64_t row,
+                           function_ref<Value(const Row &)> read) {
+  if (!readRow)
+    return read(tileRows[row]);
+  // Reads of the same row are one read after common subexpressions are merged.
+  Value mine = read(*readRow);
+  Value lane = spirv::ConstantOp::create(b, loc, b.getI32Type(), b.getI32IntegerAttr(row));
+  return spirv::GroupNonUniformBroadcastOp::create(b, loc, mine.getType(), spirv::Scope::Subgroup,
+                                                   mine, lane);
 }
 
 //===-- Loops and workgroup memory ----------------------------------------------===//
@@ -231,15 +253,16 @@ LogicalResult SpirvLowering::loadQueries(OpBuilder &b, tile::LoadQueriesOp op) {
     return loadInput(b, op);
   Location loc = op.getLoc();
   auto rowOf = [&](const Row &row) { return buffers->row(b, loc, binding, row.token); };
-  SmallVector<Value> rows = llvm::map_to_vector(tileRows, rowOf);
   SmallVector<Value> own = llvm::map_to_vector(ownRows, rowOf);
   auto load = [=, this](OpBuilder &b, Value row, Value dim, int64_t width) {
     return buffers->load(b, loc, binding, arith::AddIOp::create(b, loc, row, dim), width);
   };
   QueryTile &tile = queryTiles[op.getResult()];
-  tile.width = buffers->perWord(binding);
-  tile.piece = [=](OpBuilder &b, int64_t row, Value dim, int64_t width) {
-    return load(b, rows[row], dim, width);
+  tile.width = buffers->perAccess(binding);
+  tile.piece = [=, this](OpBuilder &b, int64_t row, Value dim, int64_t width) {
+    return ofRow(b, loc, row, [&](const Row &r) {
+      return load(b, buffers->row(b, loc, binding, r.token), dim, width);
+    });
   };
   tile.ownPiece = [=](OpBuilder &b, int64_t row, Value dim, int64_t width) {
     return load(b, own[row], dim, width);
@@ -292,7 +315,14 @@ LogicalResult SpirvLowering::loadKeys(OpBuilder &b, tile::LoadKeysOp op) {
   int64_t binding = op.getBinding();
   Location loc = op.getLoc();
   SpirvKeyTile &tile = keyTiles[op.getResult()];
-  tile.width = buffers->perWord(binding);
+  tile.width = buffers->perAccess(binding);
+  if (buffers->binding(binding).getElementType().isInteger(8))
+    tile.openWords = [=, this](OpBuilder &b, Value slot) -> WordLoader {
+      Value row = buffers->row(b, loc, binding, slot);
+      return [=, this](OpBuilder &b, Value dim, int64_t width) {
+        return buffers->loadWords(b, loc, binding, arith::AddIOp::create(b, loc, row, dim), width);
+      };
+    };
   tile.open = [=, this](OpBuilder &b, Value slot) -> PieceLoader {
     Value row = buffers->row(b, loc, binding, slot);
     return [=, this](OpBuilder &b, Value dim, int64_t width) {

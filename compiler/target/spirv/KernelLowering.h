@@ -69,13 +69,19 @@ private:
   void barrier(OpBuilder &b, Location loc);
 
   /// Sets the widths of pieces from the element types and dims.
-  LogicalResult chooseWidths();
+  void chooseWidths();
+  LogicalResult checkDims();
   int64_t outputUnits() const {
     return (kernelVDim / outputWidth + schedule.columns - 1) / schedule.columns;
   }
   /// Dim of unit `unit` of this invocation; i1 whether it exists, or null if
   /// all do.
   std::pair<Value, Value> outputDim(OpBuilder &b, Location loc, int64_t unit);
+
+  struct Row;
+  /// What `read` gives for row `row` of the register tile. On a tier with
+  /// broadcast, each invocation reads for one row and hands it to the others.
+  Value ofRow(OpBuilder &b, Location loc, int64_t row, function_ref<Value(const Row &)> read);
 
   tile::KernelOp kernel;
   const SpirvSchedule &schedule;
@@ -91,6 +97,7 @@ private:
   };
   SmallVector<Row> tileRows; ///< of this invocation's register tile
   SmallVector<Row> ownRows;  ///< whose softmax it runs
+  std::optional<Row> readRow; ///< that it reads for its subgroup, with broadcast
   Value column;              ///< of this invocation
   Value isOwner;             ///< i1: has own rows; null if all have
 

@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -37,6 +38,21 @@ Value mlir::attn::unpackToFloat(OpBuilder &b, Location loc, Value word, int64_t 
   Value top =
       lane == 3 ? word : Value(arith::ShLIOp::create(b, loc, word, i32(b, loc, 24 - 8 * lane)));
   return topByteToFloat(b, loc, top);
+}
+
+Value mlir::attn::halfBitsToFloat(OpBuilder &b, Location loc, Value bits, Type type) {
+  auto vector = dyn_cast<VectorType>(bits.getType());
+  auto shaped = [&](Type element) -> Type { return vector ? vector.clone(element) : element; };
+  if (type.isF16()) {
+    Value halves = arith::BitcastOp::create(b, loc, shaped(type), bits);
+    return arith::ExtFOp::create(b, loc, shaped(b.getF32Type()), halves);
+  }
+  Value wide = arith::ExtUIOp::create(b, loc, shaped(b.getI32Type()), bits);
+  Value shift = i32(b, loc, 16);
+  if (vector)
+    shift = vector::BroadcastOp::create(b, loc, wide.getType(), shift);
+  Value top = arith::ShLIOp::create(b, loc, wide, shift);
+  return arith::BitcastOp::create(b, loc, shaped(b.getF32Type()), top);
 }
 
 Value mlir::attn::unpackToFloatAt(OpBuilder &b, Location loc, Value word, Value shift, Type type) {

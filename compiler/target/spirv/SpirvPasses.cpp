@@ -33,7 +33,7 @@ struct ConvertTileToGpu : PassWrapper<ConvertTileToGpu, OperationPass<ModuleOp>>
     if (failed(lowerTileToGpu(getOperation(), arch)))
       signalPassFailure();
   }
-  Option<std::string> arch{*this, "arch", llvm::cl::desc("SPIR-V tier"), llvm::cl::init("t0")};
+  Option<std::string> arch{*this, "arch", llvm::cl::desc("SPIR-V tier: t0, t1 or t1-subgroup8"), llvm::cl::init("t0")};
 };
 
 struct ConvertAttnGpuToSpirv : PassWrapper<ConvertAttnGpuToSpirv, OperationPass<ModuleOp>> {

@@ -27,19 +27,48 @@ static int64_t tuned(tile::KernelOp kernel, StringRef name, int64_t otherwise) {
   return attr ? attr.getInt() : otherwise;
 }
 
+std::optional<SpirvTier> mlir::attn::spirvTier(StringRef arch) {
+  if (arch == "t0")
+    return SpirvTier{};
+  if (arch == "t1")
+    return SpirvTier{.narrowStorage = true, .integerDot = true};
+  if (arch == "t1-subgroup8")
+    return SpirvTier{.narrowStorage = true, .integerDot = true, .broadcast = true};
+  return std::nullopt;
+}
+
+uint32_t mlir::attn::requiredFeatures(tile::KernelOp kernel, const SpirvTier &tier) {
+  uint32_t features = tier.broadcast ? ::attn::kFeatureVkSubgroup : 0;
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>()) {
+    Type type = binding.getElementType();
+    if (tier.narrowStorage && (type.isF16() || type.isBF16()))
+      features |= ::attn::kFeatureVkFloat16;
+    if (tier.integerDot && type.isInteger(8) && binding.getRole() == tile::Role::k)
+      features |= ::attn::kFeatureVkIntegerDot;
+  }
+  return features;
+}
+
 FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, StringRef arch) {
+  std::optional<SpirvTier> tier = spirvTier(arch);
+  if (!tier)
+    return kernel.emitError() << "unknown spirv arch '" << arch
+                              << "'; there are t0, t1 and t1-subgroup8";
   int64_t blockQ = kernel.getBlockQ();
   SpirvSchedule s;
-  s.rows = divisorUpTo(blockQ, tuned(kernel, "rows", 4));
+  s.tier = *tier;
+  s.rows = divisorUpTo(blockQ, tuned(kernel, "rows", 8));
   int64_t rowGroups = blockQ / s.rows;
   s.columns = std::max<int64_t>(1, tuned(kernel, "columns", kernel.getVDim() > 64 ? 16 : 8));
   while (rowGroups * s.columns > kMaxInvocations && s.columns > 1)
     s.columns /= 2;
+  if (s.columns % SpirvTier::kSubgroup != 0 || s.rows > SpirvTier::kSubgroup)
+    s.tier.broadcast = false; // a subgroup would span row groups
   s.workgroup = rowGroups * s.columns;
   if (s.workgroup > kMaxInvocations)
     return kernel.emitError() << "block_q " << blockQ << " needs " << s.workgroup
                               << " invocations; spirv allows " << kMaxInvocations
-                              << ", choose a multiple of 8 up to 512";
+                              << ", choose a multiple of 8 up to 1024";
   s.ownRows = (blockQ + s.workgroup - 1) / s.workgroup;
   s.idleLanes = s.ownRows * s.workgroup > blockQ;
 

@@ -19,14 +19,16 @@ constexpr int64_t kExactInt8Dims = 1040; // 127 * 127 * 1040 < 2^24
 
 //===-- Products ---------------------------------------------------------------===//
 
-// Integer products are computed in f32 too: every partial sum is exact.
+// Integer products are computed in f32 where the tier has no integer dot
+// product: every partial sum is exact.
 LogicalResult SpirvLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
-  if (op.getResult().getType().getElementType().isInteger(32) &&
-      int64_t(kernel.getQkDim()) > kExactInt8Dims)
-    return op.emitOpError() << "sums " << kernel.getQkDim() << " int8 products; spirv allows up to "
-                            << kExactInt8Dims;
   const QueryTile q = queryTiles.lookup(op.getQ());
   const SpirvKeyTile k = keyTiles.lookup(op.getK());
+  bool integers = op.getResult().getType().getElementType().isInteger(32);
+  bool words = integers && schedule.tier.integerDot;
+  if (integers && int64_t(kernel.getQkDim()) > kExactInt8Dims)
+    return op.emitOpError() << "sums " << kernel.getQkDim() << " int8 products; spirv allows up to "
+                            << kExactInt8Dims;
   int64_t width = std::max({dotWidth, q.width, k.width});
   if (kernel.getQkDim() % width != 0)
     return op.emitOpError() << "has qk_dim " << kernel.getQkDim() << "; spirv allows multiples of "
@@ -40,28 +42,38 @@ LogicalResult SpirvLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
   Value last = e.subI(step->count, e.i32(1));
   SmallVector<Value> keyIndex;
   SmallVector<PieceLoader> keyRows;
+  SmallVector<WordLoader> keyWords;
   for (int64_t j = 0; j < keys; ++j) {
     keyIndex.push_back(e.addI(column, e.i32(j * schedule.columns)));
-    keyRows.push_back(k.open(b, e.addI(step->slot, e.minI(keyIndex.back(), last))));
+    Value slot = e.addI(step->slot, e.minI(keyIndex.back(), last));
+    if (words)
+      keyWords.push_back(k.openWords(b, slot));
+    else
+      keyRows.push_back(k.open(b, slot));
   }
-  SmallVector<Value> sums(rows * keys, e.f32(0));
-  sums = loop(b, loc, e.i32(kernel.getQkDim()), width, sums,
-              [&](OpBuilder &b, Value dim, ValueRange carried) {
-                Emit e{b, loc};
-                SmallVector<Value> next(carried);
-                SmallVector<SmallVector<Value>> queries;
-                for (int64_t i = 0; i < rows; ++i)
-                  queries.push_back(elementsOf(b, loc, q.piece(b, i, dim, width)));
-                for (int64_t j = 0; j < keys; ++j) {
-                  SmallVector<Value> key = elementsOf(b, loc, keyRows[j](b, dim, width));
-                  for (int64_t i = 0; i < rows; ++i)
-                    for (int64_t d = 0; d < width; ++d) {
-                      Value &sum = next[i * keys + j];
-                      sum = e.fma(queries[i][d], key[d], sum);
-                    }
-                }
-                return next;
-              });
+  auto addProducts = [&](OpBuilder &b, Value dim, ValueRange carried) {
+    Emit e{b, loc};
+    SmallVector<Value> next(carried);
+    SmallVector<SmallVector<Value>> queries;
+    for (int64_t i = 0; i < rows; ++i)
+      queries.push_back(words ? q.words(b, i, dim, width)
+                              : elementsOf(b, loc, q.piece(b, i, dim, width)));
+    for (int64_t j = 0; j < keys; ++j) {
+      SmallVector<Value> key =
+          words ? keyWords[j](b, dim, width) : elementsOf(b, loc, keyRows[j](b, dim, width));
+      for (int64_t i = 0; i < rows; ++i)
+        for (auto [x, y] : llvm::zip(queries[i], key)) {
+          Value &sum = next[i * keys + j];
+          sum = words ? e.addI(sum, e.dot4(x, y)) : e.fma(x, y, sum);
+        }
+    }
+    return next;
+  };
+  SmallVector<Value> sums(rows * keys, words ? e.i32(0) : e.f32(0));
+  sums = loop(b, loc, e.i32(kernel.getQkDim()), width, sums, addProducts);
+  if (words)
+    for (Value &sum : sums)
+      sum = arith::SIToFPOp::create(b, loc, f32Type(), sum);
   for (int64_t j = 0; j < keys; ++j) {
     auto store = [&](OpBuilder &b) {
       for (int64_t i = 0; i < rows; ++i)
@@ -77,6 +89,7 @@ LogicalResult SpirvLowering::dotQK(OpBuilder &b, tile::DotQKOp op) {
     store(then);
   }
   barrier(b, loc);
+  scoreTiles[op.getResult()].asStored = true;
   scoreTiles[op.getResult()].at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool) {
     return loadShared(b, loc, scores(), scoreIndex(b, loc, ownRows[ownRow].index, key.index));
   };
@@ -90,7 +103,8 @@ LogicalResult SpirvLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
   int64_t rows = schedule.rows, units = outputUnits();
   for (int64_t i = 0; i < rows; ++i) {
     Emit e{b, loc};
-    Value alpha = loadShared(b, loc, factors(), tileRows[i].index);
+    Value alpha = ofRow(
+        b, loc, i, [&](const Row &row) { return loadShared(b, loc, factors(), row.index); });
     for (int64_t u = 0; u < units; ++u) {
       Value &piece = o.pieces[i * units + u];
       piece = e.mul(piece, e.splat(alpha, piece.getType()));
@@ -104,8 +118,9 @@ LogicalResult SpirvLowering::dotPV(OpBuilder &b, tile::DotPVOp op) {
         Emit e{b, loc};
         SmallVector<Value> next(carried), probabilities;
         for (int64_t i = 0; i < rows; ++i)
-          probabilities.push_back(
-              loadShared(b, loc, scores(), scoreIndex(b, loc, tileRows[i].index, key)));
+          probabilities.push_back(ofRow(b, loc, i, [&](const Row &row) {
+            return loadShared(b, loc, scores(), scoreIndex(b, loc, row.index, key));
+          }));
         PieceLoader load = v.open(b, e.addI(step->slot, key));
         for (int64_t u = 0; u < units; ++u) {
           Value piece = load(b, dims[u], outputWidth);
@@ -130,10 +145,12 @@ LogicalResult SpirvLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
   if (dim % 4 != 0)
     return op.emitOpError() << "has qk_dim " << dim << "; spirv allows multiples of 4";
   Location loc = op.getLoc();
-  Value packed = shared("queries", kernel.getBlockQ() * dim / 4, b.getI32Type());
-  auto wordIndex = [=](OpBuilder &b, Value row, Value dim4) {
+  int64_t rowWords = dim / 4;
+  Value packed = shared("queries", kernel.getBlockQ() * rowWords, b.getI32Type());
+  auto wordIndex = [=](OpBuilder &b, Value row, Value dim, int64_t word) {
     Emit e{b, loc};
-    return e.addI(e.mulI(row, e.i32(dim / 4)), arith::ShRUIOp::create(b, loc, dim4, e.i32(2)));
+    Value first = arith::ShRUIOp::create(b, loc, dim, e.i32(2));
+    return e.addI(e.mulI(row, e.i32(rowWords)), word ? e.addI(first, e.i32(word)) : first);
   };
   SmallVector<Type> types(schedule.ownRows, f32Type());
   rowTiles[op.getScale()].values = onOwners(b, loc, types, [&](OpBuilder &b) {
@@ -161,7 +178,7 @@ LogicalResult SpirvLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
           word =
               arith::OrIOp::create(b, loc, word, arith::ShLIOp::create(b, loc, byte, e.i32(8 * i)));
         }
-        storeShared(b, loc, word, packed, wordIndex(b, row.index, d));
+        storeShared(b, loc, word, packed, wordIndex(b, row.index, d, 0));
         return SmallVector<Value>{};
       });
       scales.push_back(scale);
@@ -171,13 +188,21 @@ LogicalResult SpirvLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
   barrier(b, loc);
   QueryTile &tile = queryTiles[op.getResult()];
   tile.width = 4;
+  auto words = [=, this](OpBuilder &b, int64_t row, Value d, int64_t width) {
+    SmallVector<Value> words;
+    for (int64_t i = 0; i < width / 4; ++i)
+      words.push_back(ofRow(b, loc, row, [&](const Row &row) {
+        return loadShared(b, loc, packed, wordIndex(b, row.index, d, i));
+      }));
+    return words;
+  };
+  tile.words = words;
   tile.piece = [=, this](OpBuilder &b, int64_t row, Value d, int64_t width) -> Value {
-    assert(width == 4 && "a word of int8");
-    Value word = loadShared(b, loc, packed, wordIndex(b, tileRows[row].index, d));
     SmallVector<Value> elements;
-    for (int64_t i = 0; i < 4; ++i)
-      elements.push_back(unpackToFloat(b, loc, word, i, b.getI8Type()));
-    return vector::FromElementsOp::create(b, loc, VectorType::get(4, f32Type()), elements);
+    for (Value word : words(b, row, d, width))
+      for (int64_t i = 0; i < 4; ++i)
+        elements.push_back(unpackToFloat(b, loc, word, i, b.getI8Type()));
+    return vector::FromElementsOp::create(b, loc, VectorType::get(width, f32Type()), elements);
   };
   return success();
 }
@@ -189,6 +214,7 @@ LogicalResult SpirvLowering::dequantizeScores(OpBuilder &b, tile::DequantizeScor
   Location loc = op.getLoc();
   ScoreTile &result = scoreTiles[op.getResult()];
   result = s;
+  result.asStored = false;
   result.at = [=](OpBuilder &b, int64_t ownRow, const Key &key, bool full) {
     Emit e{b, loc};
     Value scale = keyScale.open(b, key.slot)(b, Value(), 1);
@@ -221,6 +247,7 @@ LogicalResult SpirvLowering::score(OpBuilder &b, tile::ScoreOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
   result = s;
+  result.asStored = false;
   result.at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool full) mutable {
     Emit e{b, op.getLoc()};
     Value scaled = e.mul(s.at(b, ownRow, key, full), e.asFloat(buffers->word(ATTN_W_SCALE)));
@@ -235,6 +262,7 @@ LogicalResult SpirvLowering::score(OpBuilder &b, tile::ScoreOp op) {
 LogicalResult SpirvLowering::mask(OpBuilder &b, tile::MaskOp op) {
   const ScoreTile s = scoreTiles.lookup(op.getS());
   ScoreTile &result = scoreTiles[op.getResult()];
+  result.asStored = s.asStored;
   result.masked = true;
   result.at = [=, this](OpBuilder &b, int64_t ownRow, const Key &key, bool full) mutable {
     Value score = s.at(b, ownRow, key, full);
@@ -276,7 +304,9 @@ LogicalResult SpirvLowering::softmaxStep(OpBuilder &b, tile::SoftmaxStepOp op) {
                   Emit e{b, loc};
                   Key key{index, e.addI(step->slot, index), e.addI(step->position, index)};
                   Value score = s.at(b, r, key, full);
-                  storeShared(b, loc, score, scores(), scoreIndex(b, loc, ownRows[r].index, index));
+                  if (!(full && s.asStored))
+                    storeShared(b, loc, score, scores(),
+                                scoreIndex(b, loc, ownRows[r].index, index));
                   return SmallVector<Value>{e.max(carried.front(), score)};
                 });
   };
@@ -371,7 +401,8 @@ LogicalResult SpirvLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp o
   int64_t units = outputUnits();
   Emit e{b, loc};
   for (int64_t i = 0; i < schedule.rows; ++i) {
-    Value scale = loadShared(b, loc, factors(), tileRows[i].index);
+    Value scale = ofRow(
+        b, loc, i, [&](const Row &row) { return loadShared(b, loc, factors(), row.index); });
     Value empty = e.atMost(scale, e.f32(0));
     for (int64_t u = 0; u < units; ++u) {
       Value &piece = out.pieces[i * units + u];

@@ -34,6 +34,7 @@ struct Errors {
   double worst_row = 0;    // largest relative norm of a row's error
   double lse = 0;          // largest absolute error; infinite if -inf is missed
   int mask_mismatches = 0; // of recover_mask
+  std::string tier = "t0"; // with the worst row or log-sum-exp
 };
 
 // One compiled kernel; fails the test if compilation or spirv-val does.
@@ -43,14 +44,18 @@ struct Compiled {
   double cpu_milliseconds = 0; // of the compiler, without spirv-val
   bool ok = false;
 };
-Compiled compile(const std::string &text);
+Compiled compile(const std::string &text, const std::string &arch = "t0");
+
+// Every tier that is worth having for a kernel: "t1" alone gains nothing in f32.
+std::vector<std::string> tiers(const KernelText &kernel);
 
 // The device under test, with validation layers; opened once.
 attn::Device &device();
 
+// On every tier; the worst.
 Errors run(const KernelCase &c);
 Errors run(const KernelCase &c, const Compiled &kernel);
 
 // Recovers the mask from the kernel: with q = 0 and one-hot V the support of
-// the output is the mask. Needs v_dim >= the number of keys.
+// the output is the mask, on every tier. Needs v_dim >= the number of keys.
 Errors recover_mask(KernelCase c);

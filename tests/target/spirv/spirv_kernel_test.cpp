@@ -1,4 +1,4 @@
-// Kernels for "t0" on the Vulkan device against their definition in double
+// Kernels of every tier on the Vulkan device against their definition in double
 // precision: masks, segments, odd lengths, head groups, element types.
 #include "tests/target/spirv/kernel_case.h"
 
@@ -11,6 +11,7 @@ namespace {
 
 // Limits of the numeric contract; a row may be four times worse than the norm.
 void expect_within(const Errors &e, double bound) {
+  SCOPED_TRACE(e.tier);
   EXPECT_LE(e.frobenius, bound);
   EXPECT_LE(e.worst_row, 4 * bound + 1e-6);
   EXPECT_LE(e.lse, bound < 1e-4 ? 2e-5 : 2e-2);
@@ -217,6 +218,35 @@ TEST(SpirvKernel, Int8) {
   expect_within(run(c), 1e-4);
 }
 
+// 16-bit storage reads single elements where the head dims are no multiple of
+// four; without it they are two to a word.
+TEST(SpirvKernel, HalvesOfOddHeadDims) {
+  for (const char *type : {"bf16", "f16"}) {
+    KernelCase c;
+    c.kernel.type = type;
+    c.kernel.qk_dim = 34, c.kernel.v_dim = 18;
+    SCOPED_TRACE(type);
+    expect_within(run(c), std::string(type) == "bf16" ? 4e-3 : 5e-4);
+    c.kernel.qk_dim = 33, c.kernel.v_dim = 19;
+    expect_within(run(c, compile(c.kernel.str(), "t1")),
+                  std::string(type) == "bf16" ? 4e-3 : 5e-4);
+  }
+}
+
+// Query lengths of one row, head dims below a subgroup's width, wide heads.
+TEST(SpirvKernel, Int8Shapes) {
+  for (auto [qk_dim, v_dim] : {std::pair(36, 8), {16, 128}}) {
+    KernelCase c;
+    c.kernel = sink_window();
+    c.kernel.int8 = true;
+    c.kernel.qk_dim = qk_dim, c.kernel.v_dim = v_dim;
+    c.q_len = 1, c.q_position = 70;
+    c.segments = {{3, 71, 0}};
+    c.admitted = sink_window_admits;
+    expect_within(run(c), 1e-4);
+  }
+}
+
 // Division, remainder, tables and parameters in a mask: 3 blocks of a 4 x 5 grid.
 TEST(SpirvKernel, MaskOverCoordinates) {
   KernelCase c;
@@ -292,9 +322,21 @@ TEST(SpirvKernel, RecordsWhatTheLauncherNeeds) {
   EXPECT_EQ(kernel.info.symbol, "dense_f32");
   EXPECT_EQ(kernel.info.arch, "t0");
   EXPECT_EQ(kernel.info.features, 0u);
+  EXPECT_EQ(kernel.info.priority, 0u);
   EXPECT_EQ(kernel.info.block_q, 32u);
   EXPECT_GE(kernel.info.workgroup[0], 8u);
   EXPECT_LE(kernel.info.workgroup[0], 128u); // what every device has
+  Compiled subgroups = compile(text.str(), "t1-subgroup8");
+  EXPECT_EQ(subgroups.info.features, uint32_t(attn::kFeatureVkSubgroup));
+  EXPECT_EQ(subgroups.info.workgroup[0] % 8, 0u);
+  EXPECT_EQ(subgroups.info.priority, 2u);
+  text.type = "bf16";
+  EXPECT_EQ(compile(text.str(), "t1").info.features, uint32_t(attn::kFeatureVkFloat16));
+  text.type = "f32", text.int8 = true;
+  Compiled int8 = compile(text.str(), "t1");
+  EXPECT_EQ(int8.info.features, uint32_t(attn::kFeatureVkIntegerDot));
+  EXPECT_EQ(int8.info.priority, 1u);
+  EXPECT_EQ(compile(text.str()).info.features, 0u);
 }
 
 } // namespace
