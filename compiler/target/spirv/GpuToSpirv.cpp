@@ -110,15 +110,32 @@ static LogicalResult convert(gpu::GPUModuleOp module) {
   return applyFullConversion(module.getOperation(), *target, std::move(patterns));
 }
 
-// update-vce deduces the least version, although the interface of the entry
-// point was written for the target's: state the target's.
-static void pinVersion(spirv::ModuleOp module) {
-  auto env = spirv::lookupTargetEnvOrDefault(module);
+// Makes a module state what it uses. update-vce deduces the least version, although
+// the interface of the entry point was written for the target's: that is stated. It
+// also takes the dot product's capability for one of v1.6, although the extension
+// brings it to v1.3: it may deduce from v1.6.
+static LogicalResult stateUses(spirv::ModuleOp module) {
+  MLIRContext *context = module.getContext();
+  spirv::TargetEnvAttr env = spirv::lookupTargetEnvOrDefault(module);
+  auto withVersion = [&](spirv::Version version, auto capabilities, auto extensions) {
+    return spirv::VerCapExtAttr::get(version, SmallVector<spirv::Capability>(capabilities),
+                                     SmallVector<spirv::Extension>(extensions), context);
+  };
+  spirv::VerCapExtAttr allowed = env.getTripleAttr();
+  auto wide = withVersion(spirv::Version::V_1_6, allowed.getCapabilities(), allowed.getExtensions());
+  module->setAttr(spirv::getTargetEnvAttrName(),
+                  spirv::TargetEnvAttr::get(wide, env.getResourceLimits(), env.getClientAPI(),
+                                            env.getVendorID(), env.getDeviceType(),
+                                            env.getDeviceID()));
+  PassManager pm(context, spirv::ModuleOp::getOperationName());
+  pm.addPass(spirv::createSPIRVUpdateVCEPass());
+  if (failed(pm.run(module)))
+    return failure();
   auto deduced = *module.getVceTriple();
-  SmallVector<spirv::Capability> capabilities(deduced.getCapabilities());
-  SmallVector<spirv::Extension> extensions(deduced.getExtensions());
   module.setVceTripleAttr(
-      spirv::VerCapExtAttr::get(env.getVersion(), capabilities, extensions, module.getContext()));
+      withVersion(env.getVersion(), deduced.getCapabilities(), deduced.getExtensions()));
+  module->setAttr(spirv::getTargetEnvAttrName(), env);
+  return success();
 }
 
 LogicalResult mlir::attn::lowerGpuToSpirv(ModuleOp module) {
@@ -132,11 +149,11 @@ LogicalResult mlir::attn::lowerGpuToSpirv(ModuleOp module) {
   nested.addPass(spirv::createSPIRVLowerABIAttributesPass());
   nested.addPass(createCanonicalizerPass());
   nested.addPass(createCSEPass());
-  nested.addPass(spirv::createSPIRVUpdateVCEPass());
   if (failed(pm.run(module)))
     return failure();
   for (auto spirvModule : module.getOps<spirv::ModuleOp>())
-    pinVersion(spirvModule);
+    if (failed(stateUses(spirvModule)))
+      return failure();
   return success();
 }
 

@@ -62,8 +62,10 @@ FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, Strin
   s.columns = std::max<int64_t>(1, tuned(kernel, "columns", kernel.getVDim() > 64 ? 16 : 8));
   while (rowGroups * s.columns > kMaxInvocations && s.columns > 1)
     s.columns /= 2;
-  if (s.columns % SpirvTier::kSubgroup != 0 || s.rows > SpirvTier::kSubgroup)
-    s.tier.broadcast = false; // a subgroup would span row groups
+  // A subgroup must not span row groups, and without keys it has nothing to share.
+  if (s.columns % SpirvTier::kSubgroup != 0 || s.rows > SpirvTier::kSubgroup ||
+      kernel.getBody().getOps<tile::ForKeysOp>().empty())
+    s.tier.broadcast = false;
   s.workgroup = rowGroups * s.columns;
   if (s.workgroup > kMaxInvocations)
     return kernel.emitError() << "block_q " << blockQ << " needs " << s.workgroup
