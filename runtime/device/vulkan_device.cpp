@@ -401,7 +401,7 @@ Status VulkanDevice::dispatch(VulkanKernel &kernel, VkDescriptorSet set,
   return {};
 }
 
-// Kernels read up to 16 bytes of q, k and v at once, as far as the head dim allows.
+// Kernels read up to four elements of q, k and v at once, as the head dim allows.
 static Status check_alignment(const KernelInfo &info, std::span<const uint32_t> words) {
   for (size_t i = 0; i < info.bindings.size(); ++i) {
     const BindingInfo &binding = info.bindings[i];
@@ -409,7 +409,7 @@ static Status check_alignment(const KernelInfo &info, std::span<const uint32_t> 
     if (!qk && binding.role != BindingRole::v && binding.role != BindingRole::o)
       continue;
     uint32_t dim = qk ? info.qk_dim : info.v_dim;
-    uint32_t unit = dim ? std::gcd(dim, 16 / element_size(binding.type)) : 1;
+    uint32_t unit = dim ? std::gcd(dim, 4u) : 1;
     for (int w = 0; w < ATTN_BINDING_WORDS; ++w)
       if (uint32_t word = words[ATTN_W_BINDINGS + ATTN_BINDING_WORDS * i + w]; word % unit)
         return Status::usage("binding ", binding.name, " of kernel ", info.name,

@@ -49,9 +49,7 @@ BufferForm mlir::attn::bufferForm(tile::KernelOp kernel, tile::BindingAttr bindi
     return {type.isF32() && !mayBeInfinite ? type : word, packed, packed > 1};
   bool fours = dim % 4 == 0;
   switch (type.getIntOrFloatBitWidth()) {
-  case 8: // four to a word already
-    if (tier.integerDot && role == tile::Role::k && dim % 16 == 0)
-      return {vector(4, word), 16, true};
+  case 8: // four to a word already; more at once makes drivers compile for seconds
     return {word, 4, true};
   case 16:
     if (tier.narrowStorage) {
