@@ -115,6 +115,14 @@ static KernelShape kernelShape(const ::attn::spec::AttentionSpec &spec, StringRe
   return {spec.qkDim, spec.vDim, type, stored, stored};
 }
 
+static std::optional<CpuSchedule> chooseSchedule(const TargetRequest &target,
+                                                 const KernelShape &shape,
+                                                 const CpuScheduleTable *table) {
+  if (!table || target.kind != TargetKind::cpu)
+    return std::nullopt;
+  return table->find(*findCpuArch(target.arch), shape);
+}
+
 static BlockShape chooseBlocks(const TargetRequest &target, const KernelShape &shape) {
   switch (target.kind) {
   case TargetKind::cpu: return chooseCpuBlocks(target.arch, shape);
@@ -128,11 +136,15 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
                                               const ::attn::spec::CheckedSpec &spec,
                                               const ::attn::spec::AttentionSpec &attention,
                                               const TargetRequest &target, StringRef variant,
-                                              StringRef floatType) {
+                                              StringRef floatType,
+                                              const CpuScheduleTable *cpuSchedules) {
   OwningOpRef<ModuleOp> module = importAttention(&context, spec, attention);
   if (!module)
     return nullptr;
-  BlockShape blocks = chooseBlocks(target, kernelShape(attention, variant));
+  KernelShape shape = kernelShape(attention, variant);
+  std::optional<CpuSchedule> schedule = chooseSchedule(target, shape, cpuSchedules);
+  BlockShape blocks = schedule ? cpuBlocks(*findCpuArch(target.arch), *schedule)
+                               : chooseBlocks(target, shape);
   PassManager passes(&context);
   passes.addPass(createAttnExpandPatterns());
   passes.addPass(createCanonicalizerPass());
@@ -146,6 +158,9 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
   passes.addPass(createCSEPass());
   if (failed(passes.run(*module)))
     return nullptr;
+  if (schedule)
+    for (auto kernel : module->getOps<tile::KernelOp>())
+      setCpuSchedule(kernel, *schedule);
   return module;
 }
 
@@ -178,7 +193,8 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
       result.text += toText(*module);
     return bool(module);
   }
-  OwningOpRef<ModuleOp> module = lowerToTile(context, spec, attention, target, variant, options.floatType);
+  OwningOpRef<ModuleOp> module = lowerToTile(context, spec, attention, target, variant,
+                                             options.floatType, options.cpuSchedules);
   if (!module)
     return false;
   if (stopAfter == Stage::tile) {
@@ -208,6 +224,8 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
   DiagnosticPrinter printer(context.get(), errors);
   bool good = true;
   for (const ::attn::spec::AttentionSpec &attention : spec.attentions) {
+    if (!options.attention.empty() && attention.name != options.attention)
+      continue;
     std::vector<std::string> variants = options.variants;
     if (variants.empty())
       variants.push_back(defaultVariant(attention));

@@ -4,6 +4,7 @@
 
 #include "compiler/spec/Check.h"
 #include "compiler/target/Target.h"
+#include "compiler/target/cpu/CpuSchedule.h"
 #include "dialects/tile/TileDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -36,6 +37,9 @@ struct CompileOptions {
   std::vector<std::string> targets = {"cpu"};
   std::vector<std::string> variants; ///< empty: what the spec's types say
   std::string floatType; ///< type of q and o of int8 kernels; empty: what the spec says
+  std::string attention; ///< only this one of the spec; empty: all
+  /// Rows that are taken before the shipped ones.
+  const CpuScheduleTable *cpuSchedules = nullptr;
   Stage stopAfter = Stage::image;
   std::string objectPrefix; ///< not empty: cpu images are objects, see compileCpu
 };
@@ -64,7 +68,8 @@ std::string queryType(const ::attn::spec::AttentionSpec &spec);
 OwningOpRef<ModuleOp> lowerToTile(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                                   const ::attn::spec::AttentionSpec &attention,
                                   const TargetRequest &target, StringRef variant,
-                                  StringRef floatType = "");
+                                  StringRef floatType = "",
+                                  const CpuScheduleTable *cpuSchedules = nullptr);
 
 /// Compiles all attentions of `spec`. Errors are written to `errors` as
 /// `file:line:col: error: ...`; false if there were any.

@@ -23,6 +23,7 @@ void addDiffCommand(CLI::App &app, int &exitCode);
 void addExplainCommand(CLI::App &app, int &exitCode);
 void addMaskCommands(CLI::App &app, int &exitCode); // mask, score
 void addModelCommand(CLI::App &app, int &exitCode);
+void addTuneCommand(CLI::App &app, int &exitCode);
 
 // Reads and checks a spec file. On failure prints why and sets `exitCode`.
 std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode);
@@ -31,6 +32,8 @@ std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode
 // stop before the image. On failure prints why and returns false.
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
                  BundleWriter &bundle, std::string &text);
+
+Result<std::string> readFile(const std::string &path);
 
 // Writes `bytes` to `path`, or to standard output if `path` is "-". On failure
 // prints why and sets `exitCode`.

@@ -16,7 +16,7 @@ namespace attn::tools {
 namespace {
 struct Options {
   std::vector<std::string> specs, targets{"cpu"}, variants;
-  std::string stopAfter, output, floatType, emit = "bundle", name;
+  std::string stopAfter, output, floatType, schedules, emit = "bundle", name;
 };
 
 // One relocatable object with the kernels and the bundle that describes them.
@@ -81,6 +81,19 @@ int compile(const Options &options) {
   compileOptions.targets = options.targets;
   compileOptions.variants = options.variants;
   compileOptions.floatType = options.floatType;
+  std::optional<mlir::attn::CpuScheduleTable> table;
+  if (!options.schedules.empty()) {
+    auto text = readFile(options.schedules);
+    if (!text.ok())
+      return fail(text.status());
+    std::string error;
+    table = mlir::attn::CpuScheduleTable::parse(*text, error);
+    if (!table) {
+      std::cerr << "attnc: error: " << options.schedules << ": " << error << "\n";
+      return kRejected;
+    }
+    compileOptions.cpuSchedules = &*table;
+  }
   for (const std::string &variant : options.variants)
     if (!mlir::attn::isVariant(variant)) {
       std::cerr << "attnc: error: unknown element type '" << variant
@@ -164,6 +177,8 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
                    "Type of q and o beside int8 keys and values: f32, bf16 or f16; default: what "
                    "each spec says")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  command->add_option("--schedules", options->schedules,
+                      "Table of CPU schedules that goes before the built-in one (attnc tune)");
   command->add_option("--stop-after", options->stopAfter,
                       "Print a stage instead: attn, tile, schedule, llvm, ptx, spirv");
   command

@@ -32,6 +32,15 @@ std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode
   return checked;
 }
 
+Result<std::string> readFile(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file)
+    return Status::environment("cannot be read: ", std::strerror(errno)).at(path);
+  text << file.rdbuf();
+  return text.str();
+}
+
 bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode) {
   if (path == "-") {
     std::cout << bytes << std::flush;

@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
   addExplainCommand(app, exitCode);
   addMaskCommands(app, exitCode);
   addModelCommand(app, exitCode);
+  addTuneCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) { // --help, --version

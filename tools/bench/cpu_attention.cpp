@@ -46,18 +46,22 @@ enum class Product { fma_ymm, fma_zmm, bf16, int8 };
 double peak(Product product) {
   const long count = 400000;
   switch (product) {
-  case Product::fma_ymm: return double(count) * 12 * 16 / burst_ymm(count) / 1e9;
-  case Product::fma_zmm: return double(count) * 12 * 32 / burst_zmm(count) / 1e9;
-  case Product::bf16: return double(count) * 12 * 64 / burst_bf16(count) / 1e9;
-  case Product::int8: return double(count) * 12 * 128 / burst_int8(count) / 1e9;
+  case Product::fma_ymm:
+    return double(count) * 12 * 16 / burst_ymm(count) / 1e9;
+  case Product::fma_zmm:
+    return double(count) * 12 * 32 / burst_zmm(count) / 1e9;
+  case Product::bf16:
+    return double(count) * 12 * 64 / burst_bf16(count) / 1e9;
+  case Product::int8:
+    return double(count) * 12 * 128 / burst_int8(count) / 1e9;
   }
   return 0;
 }
 
-// The rate of work that is half QK and half PV, each at its own peak.
-double peak(Product qk, Product pv) {
+// The rate of an attention whose products each run at their own peak.
+double peak(Product qk, int qk_dim, Product pv, int v_dim) {
   double first = peak(qk);
-  return qk == pv ? first : 2 / (1 / first + 1 / peak(pv));
+  return qk == pv ? first : (qk_dim + v_dim) / (qk_dim / first + v_dim / peak(pv));
 }
 
 // The last `window` keys up to the query's own, and the first `sink`.
@@ -90,7 +94,7 @@ const char *kWindowMask = R"(
 
 struct Options {
   std::string arch = "avx512", type = "f32", narrow = "bf16";
-  int dim = 64, q = 1536, kv = 18720, window = 0, sink = 0, repeat = 7, heads = 1;
+  int dim = 64, v_dim = 0, q = 1536, kv = 18720, window = 0, sink = 0, repeat = 7, heads = 1;
   int block_q = 0, block_k = 0;
 };
 
@@ -131,12 +135,13 @@ int measure(const Options &o) {
   bool int8 = o.type == "int8";
   text.type = int8 ? o.narrow : o.type;
   text.int8 = int8;
-  text.qk_dim = text.v_dim = o.dim;
+  int v_dim = o.v_dim ? o.v_dim : o.dim;
+  text.qk_dim = o.dim, text.v_dim = v_dim;
   auto element = text.type == "bf16"  ? attn::ElementType::bf16
                  : text.type == "f16" ? attn::ElementType::f16
                                       : attn::ElementType::f32;
   auto stored = int8 ? attn::ElementType::i8 : element;
-  auto blocks = mlir::attn::chooseCpuBlocks(o.arch, {o.dim, o.dim, element, stored, stored});
+  auto blocks = mlir::attn::chooseCpuBlocks(o.arch, {o.dim, v_dim, element, stored, stored});
   text.block_q = o.block_q ? o.block_q : blocks.q;
   text.block_k = o.block_k ? o.block_k : blocks.k;
   if (o.window) {
@@ -154,9 +159,9 @@ int measure(const Options &o) {
   std::string kv_type = int8 ? "i8" : text.type;
   char *q = noise(size_t(o.heads) * o.q * o.dim, text.type, 1);
   char *k = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 2);
-  char *v = noise(size_t(o.heads) * o.kv * o.dim, kv_type, 3);
+  char *v = noise(size_t(o.heads) * o.kv * v_dim, kv_type, 3);
   std::vector<float> scales(size_t(o.heads) * o.kv, 1.0f / 40), lse(size_t(o.heads) * o.q);
-  char *out = allocate(size_t(o.heads) * o.q * o.dim * 4);
+  char *out = allocate(size_t(o.heads) * o.q * v_dim * 4);
   std::vector<void *> buffers = {q, k, v, out};
   buffers.push_back(lse.data());
   if (int8)
@@ -171,7 +176,9 @@ int measure(const Options &o) {
   float scale = 1 / std::sqrt(float(o.dim));
   std::memcpy(&words[ATTN_W_SCALE], &scale, 4);
   for (uint32_t i = 0; i < bindings; ++i) { // (tokens, heads, dim), as a model's projections lie
-    uint32_t dim = kernel->info.bindings[i].rank == 4 ? o.dim : 1;
+    const attn::BindingInfo &binding = kernel->info.bindings[i];
+    bool values = binding.role == attn::BindingRole::v || binding.role == attn::BindingRole::o;
+    uint32_t dim = binding.rank != 4 ? 1 : values ? v_dim : o.dim;
     words[ATTN_W_BINDINGS + 4 * i + 1] = dim;
     words[ATTN_W_BINDINGS + 4 * i + 2] = dim * o.heads;
   }
@@ -192,7 +199,7 @@ int measure(const Options &o) {
           double(ranges[4 * i + 2] - ranges[4 * i + 1]) * std::min(block_q, o.q - tile * block_q);
   }
   visited *= o.heads;
-  double flops = 4 * visited * o.dim, density = visited / (double(o.heads) * o.q * o.kv);
+  double flops = 2 * visited * (o.dim + v_dim), density = visited / (double(o.heads) * o.q * o.kv);
 
   char *arena = allocate(kernel->info.arena_bytes);
   bool has_bf16 = o.arch.ends_with("-bf16"), has_int8 = o.arch.find("vnni") != std::string::npos;
@@ -201,9 +208,9 @@ int measure(const Options &o) {
   Product qk = int8 ? (has_int8 ? Product::int8 : fma) : pv;
   std::vector<double> ratios, rates, peaks;
   for (int r = 0; r < o.repeat; ++r) {
-    double before = peak(qk, pv), start = thread_seconds();
+    double before = peak(qk, o.dim, pv, v_dim), start = thread_seconds();
     kernel->entry(words.data(), buffers.data(), arena, 0, q_tiles * o.heads);
-    double seconds = thread_seconds() - start, after = peak(qk, pv);
+    double seconds = thread_seconds() - start, after = peak(qk, o.dim, pv, v_dim);
     peaks.push_back((before + after) / 2);
     rates.push_back(flops / seconds / 1e9);
     ratios.push_back(rates.back() / peaks.back());
@@ -211,20 +218,22 @@ int measure(const Options &o) {
   std::sort(ratios.begin(), ratios.end());
   std::sort(rates.begin(), rates.end());
   std::sort(peaks.begin(), peaks.end());
-  std::printf("{\"arch\": \"%s\", \"type\": \"%s\", \"dim\": %d, \"q\": %d, \"kv\": %d, "
-              "\"heads\": %d, \"window\": %d, \"sink\": %d, \"block_q\": %u, \"block_k\": %u, "
-              "\"density\": %.4f, \"gflops_best\": %.1f, \"gflops_median\": %.1f, "
-              "\"burst_gflops\": %.1f, \"ratio_best\": %.3f, \"ratio_median\": %.3f, "
-              "\"compile_ms\": %.0f, \"image_bytes\": %zu, \"arena_bytes\": %u}\n",
-              o.arch.c_str(), o.type.c_str(), o.dim, o.q, o.kv, o.heads, o.window, o.sink, block_q,
-              kernel->info.block_k, density, rates.back(), rates[rates.size() / 2], peaks.back(),
-              ratios.back(), ratios[ratios.size() / 2], kernel->milliseconds, kernel->image.size(),
-              kernel->info.arena_bytes);
+  std::printf(
+      "{\"arch\": \"%s\", \"type\": \"%s\", \"dim\": %d, \"v_dim\": %d, \"q\": %d, \"kv\": %d, "
+      "\"heads\": %d, \"window\": %d, \"sink\": %d, \"block_q\": %u, \"block_k\": %u, "
+      "\"density\": %.4f, \"gflops_best\": %.1f, \"gflops_median\": %.1f, "
+      "\"burst_gflops\": %.1f, \"ratio_best\": %.3f, \"ratio_median\": %.3f, "
+      "\"compile_ms\": %.0f, \"image_bytes\": %zu, \"arena_bytes\": %u}\n",
+      o.arch.c_str(), o.type.c_str(), o.dim, v_dim, o.q, o.kv, o.heads, o.window, o.sink, block_q,
+      kernel->info.block_k, density, rates.back(), rates[rates.size() / 2], peaks.back(),
+      ratios.back(), ratios[ratios.size() / 2], kernel->milliseconds, kernel->image.size(),
+      kernel->info.arena_bytes);
   return 0;
 }
 
 const char *kUsage =
     "usage: cpu_attention [--arch A] [--type f32|f16|bf16|int8] [--float f32|f16|bf16] [--dim D]\n"
+    "                     [--v-dim D]\n"
     "                     [--q N] [--kv N] (--float: type of q and o beside int8)\n"
     "                     [--heads N] [--window N --sink N] [--block-q N] [--block-k N]\n"
     "                     [--repeat N]\n"
@@ -243,6 +252,7 @@ int main(int argc, char **argv) {
     else if (name == "--float")
       o.narrow = value;
     else if (int *number = name == "--dim"       ? &o.dim
+                           : name == "--v-dim"   ? &o.v_dim
                            : name == "--q"       ? &o.q
                            : name == "--kv"      ? &o.kv
                            : name == "--heads"   ? &o.heads

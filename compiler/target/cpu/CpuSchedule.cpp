@@ -12,11 +12,11 @@ using namespace mlir;
 using namespace mlir::attn;
 using ::attn::ElementType;
 
-static constexpr StringRef kShippedTable =
+const char *const mlir::attn::kShippedCpuSchedules =
 #include "cpu_schedules.inc"
     ;
 
-static StringRef nameOfKeys(ElementType type) {
+StringRef mlir::attn::cpuScheduleKeys(ElementType type) {
   switch (type) {
   case ElementType::bf16:
     return "bf16";
@@ -70,7 +70,7 @@ std::optional<CpuScheduleTable> CpuScheduleTable::parse(StringRef text, std::str
 const CpuScheduleTable &CpuScheduleTable::shipped() {
   static const CpuScheduleTable table = [] {
     std::string error;
-    std::optional<CpuScheduleTable> table = parse(kShippedTable, error);
+    std::optional<CpuScheduleTable> table = parse(kShippedCpuSchedules, error);
     if (!table)
       llvm::report_fatal_error(Twine("kernels-gen/cpu_schedules.txt: ") + error);
     return *table;
@@ -82,7 +82,7 @@ std::optional<CpuSchedule> CpuScheduleTable::find(const CpuArch &arch,
                                                   const KernelShape &shape) const {
   int64_t widest = std::max(shape.qkDim, shape.vDim);
   for (const CpuScheduleRow &row : entries)
-    if (row.arch == arch.name && (row.keys == "*" || row.keys == nameOfKeys(shape.k)) &&
+    if (row.arch == arch.name && (row.keys == "*" || row.keys == cpuScheduleKeys(shape.k)) &&
         (row.dims == 0 || widest <= row.dims))
       return row.schedule;
   return std::nullopt;
@@ -100,6 +100,27 @@ std::string mlir::attn::printCpuScheduleRow(const CpuScheduleRow &row) {
                                  << llvm::right_justify(std::to_string(s.subTiles), 4)
                                  << llvm::right_justify(std::to_string(s.blockK), 5);
   return text;
+}
+
+std::string mlir::attn::insertCpuScheduleRow(StringRef text, const CpuScheduleRow &row) {
+  SmallVector<StringRef> lines;
+  text.rtrim('\n').split(lines, '\n');
+  std::string line = printCpuScheduleRow(row);
+  SmallVector<StringRef> names, words;
+  llvm::SplitString(line, names);
+  auto startsLike = [&](StringRef candidate, size_t count) {
+    words.clear();
+    llvm::SplitString(candidate.split('#').first, words);
+    return words.size() >= count &&
+           ArrayRef(words).take_front(count) == ArrayRef(names).take_front(count);
+  };
+  auto same = [&](StringRef candidate) { return startsLike(candidate, 3); };
+  auto ofArch = [&](StringRef candidate) { return startsLike(candidate, 1); };
+  if (auto *old = llvm::find_if(lines, same); old != lines.end())
+    *old = line;
+  else
+    lines.insert(llvm::find_if(lines, ofArch), line);
+  return llvm::join(lines, "\n") + "\n";
 }
 
 //===-- Choice ---------------------------------------------------------------------===//
@@ -162,10 +183,13 @@ void mlir::attn::setCpuSchedule(tile::KernelOp kernel, const CpuSchedule &s) {
                                          {s.rows, s.vectors, s.unroll, s.subTiles, s.blockK}));
 }
 
+BlockShape mlir::attn::cpuBlocks(const CpuArch &arch, const CpuSchedule &schedule) {
+  return {schedule.subTiles * schedule.vectors * arch.width, schedule.blockK};
+}
+
 BlockShape mlir::attn::chooseCpuBlocks(StringRef name, const KernelShape &shape) {
   const CpuArch *arch = findCpuArch(name);
   if (!arch)
     return {};
-  CpuSchedule schedule = findCpuSchedule(*arch, shape);
-  return {schedule.subTiles * schedule.vectors * arch->width, schedule.blockK};
+  return cpuBlocks(*arch, findCpuSchedule(*arch, shape));
 }

@@ -10,13 +10,17 @@
 
 namespace mlir::attn {
 
-/// An array of the numbers below, in order; absent: the table decides.
+/// The text of the table that the compiler was built with.
+extern const char *const kShippedCpuSchedules;
+
+/// An array of the schedule's numbers, in order; absent: the table decides.
 inline constexpr char kCpuScheduleAttr[] = "attn.cpu_schedule";
 
 /// The tuned row for a kernel of this shape. Every shape has one.
 CpuSchedule findCpuSchedule(const CpuArch &arch, const KernelShape &shape);
 /// What `kernel` asks for, else the table's row for its shape.
 CpuSchedule cpuScheduleOf(tile::KernelOp kernel, const CpuArch &arch);
+BlockShape cpuBlocks(const CpuArch &arch, const CpuSchedule &schedule);
 void setCpuSchedule(tile::KernelOp kernel, const CpuSchedule &schedule);
 
 /// Why `arch` cannot follow `schedule`; empty if it can.
@@ -42,11 +46,18 @@ public:
   static const CpuScheduleTable &shipped();
   std::optional<CpuSchedule> find(const CpuArch &arch, const KernelShape &shape) const;
   ArrayRef<CpuScheduleRow> rows() const { return entries; }
+  void add(CpuScheduleRow row) { entries.push_back(std::move(row)); }
 
 private:
   std::vector<CpuScheduleRow> entries;
 };
 
+/// The row as a line of the table, without its end.
 std::string printCpuScheduleRow(const CpuScheduleRow &row);
+/// `text` of a table with `row` in the place of the one for the same kernels, else
+/// before the others of its architecture.
+std::string insertCpuScheduleRow(StringRef text, const CpuScheduleRow &row);
+/// "f32", "f16", "bf16" or "i8".
+StringRef cpuScheduleKeys(::attn::ElementType type);
 
 } // namespace mlir::attn
