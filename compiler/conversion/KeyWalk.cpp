@@ -14,9 +14,9 @@ namespace {
 
 class WalkBuilder {
 public:
-  WalkBuilder(tile::ForKeysOp op, const WalkItem &item, int64_t blockK,
+  WalkBuilder(Block &classifyBlock, const WalkItem &item, int64_t blockK,
               const ScalarContext &context, const KeyWalkHooks &hooks)
-      : op(op), item(item), blockK(blockK), context(context), hooks(hooks) {}
+      : classifyBlock(classifyBlock), item(item), blockK(blockK), context(context), hooks(hooks) {}
 
   SmallVector<Value> segments(OpBuilder &b, Location loc, int64_t skipBlocks, ValueRange state) {
     Value count = word(b, loc, ATTN_W_SEGMENTS);
@@ -88,7 +88,7 @@ private:
     Value high = arith::SubIOp::create(b, loc, arith::AddIOp::create(b, loc, s.position, end),
                                        constant(b, loc, 1));
     SmallVector<Value> answer =
-        inlineScalarRegion(b, op.getClassify().front(),
+        inlineScalarRegion(b, classifyBlock,
                            {item.qLow, item.qHigh, low, high, item.head, item.batch}, context);
     return {answer[0], answer[1]};
   }
@@ -129,7 +129,7 @@ private:
     return hooks.loadWord(b, loc, arith::AddIOp::create(b, loc, record, constant(b, loc, offset)));
   }
 
-  tile::ForKeysOp op;
+  Block &classifyBlock;
   const WalkItem &item;
   int64_t blockK;
   const ScalarContext &context;
@@ -138,10 +138,10 @@ private:
 
 } // namespace
 
-SmallVector<Value> mlir::attn::buildKeyWalk(OpBuilder &builder, Location loc, tile::ForKeysOp op,
+SmallVector<Value> mlir::attn::buildKeyWalk(OpBuilder &builder, Location loc, Block &classify,
                                             const WalkItem &item, int64_t blockK,
                                             int64_t skipBlocks, ValueRange state,
                                             const ScalarContext &context,
                                             const KeyWalkHooks &hooks) {
-  return WalkBuilder(op, item, blockK, context, hooks).segments(builder, loc, skipBlocks, state);
+  return WalkBuilder(classify, item, blockK, context, hooks).segments(builder, loc, skipBlocks, state);
 }

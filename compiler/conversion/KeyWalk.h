@@ -36,14 +36,22 @@ struct KeyWalkHooks {
       sharedBody;
 };
 
-/// Emits the walk at `builder`'s insertion point and returns the final state.
+/// Emits the walk that the `classify` block of a tile op asks for at `builder`'s insertion point and returns the final state.
 /// `state` are the values carried from block to block (any types; none where a
 /// target keeps its tiles in memory). Emits scf.for and scf.if over arith on
 /// scalars, uniform across the work item. Runs of `skipBlocks` blocks are asked
 /// about together first, so that the cost of a walk follows what is admitted.
-SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, tile::ForKeysOp op,
+SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, Block &classify,
                                 const WalkItem &item, int64_t blockK, int64_t skipBlocks,
                                 ValueRange state, const ScalarContext &context,
                                 const KeyWalkHooks &hooks);
+
+inline SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, tile::ForKeysOp op,
+                                       const WalkItem &item, int64_t blockK, int64_t skipBlocks,
+                                       ValueRange state, const ScalarContext &context,
+                                       const KeyWalkHooks &hooks) {
+  return buildKeyWalk(builder, loc, op.getClassify().front(), item, blockK, skipBlocks, state,
+                      context, hooks);
+}
 
 } // namespace mlir::attn

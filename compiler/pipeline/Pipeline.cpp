@@ -36,7 +36,7 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatT
                              std::vector<TargetRequest> &requests, std::string &error) {
   static const std::pair<StringRef, std::vector<StringRef>> archs[] = {
       {"cpu", {"avx2", "avx512", "avx512-bf16", "avx512-vnni", "avx512-vnni-bf16", "neon"}},
-      {"ptx", {"sm_80"}},
+      {"ptx", {"sm_80", "sm_90a"}},
       {"spirv", {"t0", "t1", "t1-subgroup8"}}};
   static const TargetKind kinds[] = {TargetKind::cpu, TargetKind::ptx, TargetKind::spirv};
   auto [kindName, arch] = text.split(':');
@@ -44,7 +44,9 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatT
     if (archs[i].first != kindName)
       continue;
     if (!arch.empty()) {
-      if (!llvm::is_contained(archs[i].second, arch)) {
+      // Behind an architecture of ptx a schedule may follow, which that target reads.
+      StringRef name = kinds[i] == TargetKind::ptx ? arch.split(':').first : arch;
+      if (!llvm::is_contained(archs[i].second, name)) {
         error = ("unknown architecture '" + arch + "' of target " + kindName + "; it knows " +
                  llvm::join(archs[i].second, ", "))
                     .str();

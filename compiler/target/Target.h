@@ -38,7 +38,8 @@ BlockShape chooseSpirvBlocks(StringRef arch, const KernelShape &shape);
 BlockShape choosePtxBlocks(StringRef arch, const KernelShape &shape);
 
 /// Compiles every tile.kernel of `module` for `arch` (cpu: "avx2", "avx512",
-/// "avx512-bf16", "avx512-vnni", "neon"; spirv: "t0", "t1"; ptx: "sm_80", ...).
+/// "avx512-bf16", "avx512-vnni", "neon"; spirv: "t0", "t1"; ptx: "sm_80", "sm_90a",
+/// or with a schedule instead of the table's, "sm_90a:keys96.pingpong").
 /// `module` is consumed. Errors are reported on the ops' locations.
 /// With an `objectPrefix`, images of the cpu are relocatable objects to be linked
 /// into a program, and their symbols begin with it.

@@ -11,10 +11,10 @@ using namespace mlir::tile;
 
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"
-#define GET_TYPEDEF_CLASSES
-#include "dialects/tile/TileTypes.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialects/tile/TileAttrs.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/tile/TileTypes.cpp.inc"
 
 namespace {
 /// Constants of classify and of the bodies stay there: targets inline these

@@ -1,5 +1,5 @@
 // Verifiers of the tile ops: shapes and element types agree with the kernel.
-#include "dialects/tile/TileDialect.h"
+#include "dialects/tile/Verify.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSet.h"
@@ -14,8 +14,7 @@ using namespace mlir::tile;
 
 static bool isFloat(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
 
-// The value is a tile of this shape and element type.
-static LogicalResult expectTile(Operation *op, StringRef what, Value value, ArrayRef<int64_t> shape,
+LogicalResult mlir::tile::expectTile(Operation *op, StringRef what, Value value, ArrayRef<int64_t> shape,
                                 Type elementType) {
   auto type = cast<TileType>(value.getType());
   auto expected = TileType::get(op->getContext(), shape, elementType);
@@ -24,8 +23,7 @@ static LogicalResult expectTile(Operation *op, StringRef what, Value value, Arra
   return op->emitOpError("has ") << what << " of " << type << "; must be " << expected;
 }
 
-// The value is a tile of rank 2 (rank 1 where `rank` says so).
-static LogicalResult expectRank(Operation *op, StringRef what, Value value, size_t rank) {
+LogicalResult mlir::tile::expectRank(Operation *op, StringRef what, Value value, size_t rank) {
   auto type = cast<TileType>(value.getType());
   if (type.getShape().size() == rank)
     return success();
@@ -37,8 +35,7 @@ static int64_t extent(Value tile, unsigned dim) {
 }
 static Type element(Value tile) { return cast<TileType>(tile.getType()).getElementType(); }
 
-// A region's block has these arguments, and ends by yielding `results`.
-static LogicalResult expectRegion(Operation *op, StringRef name, Region &region,
+LogicalResult mlir::tile::expectRegion(Operation *op, StringRef name, Region &region,
                                   ArrayRef<Type> arguments, ArrayRef<Type> results) {
   Block &block = region.front();
   if (block.getArgumentTypes() != TypeRange(arguments)) {
@@ -61,8 +58,7 @@ static LogicalResult expectRegion(Operation *op, StringRef name, Region &region,
   return success();
 }
 
-// Scalar regions are inlined op by op, so they hold no control flow and no tiles.
-static LogicalResult expectScalarOps(StringRef name, Region &region) {
+LogicalResult mlir::tile::expectScalarOps(StringRef name, Region &region) {
   for (Operation &op : region.front().without_terminator()) {
     if (op.getNumRegions() != 0)
       return op.emitOpError("has regions inside a ")
@@ -75,9 +71,7 @@ static LogicalResult expectScalarOps(StringRef name, Region &region) {
   return success();
 }
 
-// The binding `index` of the kernel around `op`; null with an error if there is
-// none. Ops outside a kernel (fragments) are not checked: `kernel` is null then.
-static BindingAttr bindingOf(Operation *op, KernelOp kernel, int64_t index) {
+BindingAttr mlir::tile::bindingOf(Operation *op, KernelOp kernel, int64_t index) {
   int64_t count = kernel.getBindings().size();
   if (index >= 0 && index < count)
     return cast<BindingAttr>(kernel.getBindings()[index]);
@@ -85,7 +79,7 @@ static BindingAttr bindingOf(Operation *op, KernelOp kernel, int64_t index) {
   return {};
 }
 
-static LogicalResult wrongRole(Operation *op, BindingAttr binding, StringRef allowed) {
+LogicalResult mlir::tile::wrongRole(Operation *op, BindingAttr binding, StringRef allowed) {
   return op->emitOpError("names binding '")
          << binding.getName() << "' of role " << stringifyRole(binding.getRole()) << "; must be "
          << allowed;

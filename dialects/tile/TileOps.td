@@ -356,4 +356,6 @@ def Tile_TableLoadOp : Tile_Op<"table_load", [Pure]> {
   let hasVerifier = 1;
 }
 
+include "dialects/tile/TileScheduleOps.td"
+
 #endif

@@ -49,6 +49,15 @@ static Status check_bindings(const KernelInfo &kernel) {
       return Status::invalid_input("binding ", binding.name, " is ",
                                    binding.written ? "written but no output"
                                                    : "an output but not written");
+    bool mapped = binding.map_rows || binding.map_bytes;
+    bool box = binding.map_rows >= 1 && binding.map_rows <= 256 &&
+               (binding.map_bytes == 32 || binding.map_bytes == 64 || binding.map_bytes == 128);
+    if (mapped && (!box || kernel.target != TargetKind::ptx || binding.rank != 4 || output))
+      return Status::invalid_input("binding ", binding.name, " has a tensor map of ",
+                                   binding.map_rows, " rows by ",
+                                   static_cast<uint32_t>(binding.map_bytes),
+                                   " bytes; ptx inputs of rank 4 may have one of at most 256 rows "
+                                   "by 32, 64 or 128 bytes");
     if (binding.role != BindingRole::table && binding.role != BindingRole::input) {
       if (seen & 1u << role)
         return Status::invalid_input("binding ", binding.name, " repeats a role");

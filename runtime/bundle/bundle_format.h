@@ -57,7 +57,9 @@
 // kSectionBindings: 16 bytes
 //    0     8  name (string)            8     1  role, a BindingRole
 //    9     1  type, an ElementType    10     1  rank, 1 to 4
-//   11     1  written, 0 or 1         12     4  reserved
+//   11     1  written, 0 or 1         12     2  map_rows, 1 to 256, 0: no tensor map
+//   14     1  map_bytes, 32, 64 or 128, the swizzle's width; 0 without a map
+//   15     1  reserved
 //
 // kSectionParams: 32 bytes
 //    0     8  name (string)            8     1  type, i32 or f32
@@ -79,7 +81,7 @@
 namespace attn {
 
 inline constexpr unsigned char kBundleMagic[8] = {0x89, 'A', 'T', 'T', 'N', 'B', '\r', '\n'};
-inline constexpr uint32_t kBundleVersion = 1;
+inline constexpr uint32_t kBundleVersion = 2;
 inline constexpr size_t kBundleHeaderBytes = 40;
 inline constexpr size_t kChecksumBegin = 32;
 inline constexpr size_t kImageAlignment = 64;

@@ -216,9 +216,11 @@ Status Parser::bindings(Record record, KernelInfo &kernel) const {
     binding.role = static_cast<BindingRole>(entry.get<uint8_t>(8));
     binding.type = static_cast<ElementType>(entry.get<uint8_t>(9));
     binding.rank = entry.get<uint8_t>(10);
-    if (entry.get<uint8_t>(11) > 1 || !entry.zero(12, 4))
+    if (entry.get<uint8_t>(11) > 1 || !entry.zero(15, 1))
       return Status::invalid_input("binding ", first + i, " has reserved bits set");
     binding.written = entry.get<uint8_t>(11) == 1;
+    binding.map_rows = entry.get<uint16_t>(12);
+    binding.map_bytes = entry.get<uint8_t>(14);
     kernel.bindings.push_back(std::move(binding));
   }
   return {};

@@ -63,7 +63,9 @@ void put_kernel(const KernelInfo &kernel, Strings &strings, Bytes &kernels, Byte
     bindings.put(static_cast<uint8_t>(binding.type));
     bindings.put(binding.rank);
     bindings.put(static_cast<uint8_t>(binding.written));
-    bindings.zeros(4);
+    bindings.put(binding.map_rows);
+    bindings.put(binding.map_bytes);
+    bindings.zeros(1);
   }
   for (const ParamInfo &param : kernel.params) {
     strings.put(params, param.name);

@@ -8,7 +8,9 @@
  *   cpu    fn(words, buffers, arena, item_begin, item_end); a work item is one
  *          (batch, head, query tile): item = (batch * heads + head) * q_tiles + q_tile.
  *   ptx    kernel parameters are u64 pointers: words, buffer 0, buffer 1, ...
- *          grid = (q_tiles, heads, batch).
+ *          grid = (q_tiles, heads, batch). Then, for each binding whose record has
+ *          a tensor map, in the order of the bindings, that map: 128 bytes, aligned
+ *          to 64, of dims (dim, token, head, batch) with the call's strides.
  *   spirv  descriptor set 0: binding 0 = words, binding 1 + i = buffer i, all
  *          storage buffers; grid = (q_tiles, heads, batch).
  * where q_tiles = ceil(q_len / block_q) and block_q comes from the kernel's

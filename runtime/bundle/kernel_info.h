@@ -29,6 +29,10 @@ struct BindingInfo {
   ElementType type = ElementType::f32;
   uint8_t rank = 4;
   bool written = false;
+  // ptx: the kernel reads this binding by bulk copies of `map_rows` tokens by
+  // `map_bytes` of a row, through a tensor map with a swizzle of that width; 0: no.
+  uint16_t map_rows = 0;
+  uint8_t map_bytes = 0;
   bool operator==(const BindingInfo &) const = default;
 };
 

@@ -53,6 +53,8 @@ static Status open_driver(CudaApi &api) {
   bind(api.function_attribute, "cuFuncSetAttribute");
   bind(api.launch, "cuLaunchKernel");
   bind(api.error_string, "cuGetErrorString");
+  api.tensor_map = reinterpret_cast<decltype(api.tensor_map)>(
+      dlsym(library, "cuTensorMapEncodeTiled"));
   if (!missing.empty())
     return Status::environment("the NVIDIA driver is too old: it lacks ", missing);
   CuResult result = api.init(0);

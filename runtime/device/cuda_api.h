@@ -30,6 +30,19 @@ enum : int {
   kCuJitErrorLogBytes = 6
 };
 
+// A tensor as bulk copies see it; opaque to everyone but the driver and the GPU.
+struct alignas(64) CuTensorMap {
+  unsigned char bytes[128];
+};
+
+enum : int {
+  kCuTensorUint8 = 0,
+  kCuTensorFloat16 = 6,
+  kCuTensorFloat32 = 7,
+  kCuTensorBfloat16 = 9,
+  kCuTensorPromoteTo256Bytes = 3
+};
+
 struct CudaApi {
   CuResult (*init)(unsigned flags);
   CuResult (*driver_version)(int *version);
@@ -61,6 +74,11 @@ struct CudaApi {
                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                      CuStream stream, void **parameters, void **extra);
   CuResult (*error_string)(CuResult error, const char **text);
+  // Null in drivers older than the GPUs that have bulk copies.
+  CuResult (*tensor_map)(CuTensorMap *map, int type, uint32_t rank, void *address,
+                         const uint64_t *extents, const uint64_t *strides, const uint32_t *box,
+                         const uint32_t *element_strides, int interleave, int swizzle,
+                         int promotion, int fill);
 
   // ok, or an environment failure saying what was attempted.
   Status check(CuResult result, const char *what) const;

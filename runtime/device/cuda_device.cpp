@@ -1,7 +1,7 @@
 // Runs PTX and cubin kernels through NVIDIA's driver on one stream.
 #include "runtime/bundle/bundle_format.h"
 #include "runtime/device/backends.h"
-#include "runtime/device/cuda_api.h"
+#include "runtime/device/cuda_tensor_map.h"
 #include <cstring>
 
 namespace attn {
@@ -32,6 +32,7 @@ public:
   ~CudaKernel() override;
   CuModule module;
   CuFunction function = nullptr;
+  CudaTensorMaps tensor_maps;
 
 private:
   CudaDevice &device_;
@@ -199,6 +200,7 @@ Result<std::unique_ptr<Kernel>> CudaDevice::load(const KernelInfo &info,
   std::string place = concat("kernel ", info.name, " ", info.variant);
   if (Status status = accepts(info, image); !status.ok())
     return status.at(place);
+  ATTN_RETURN_IF_ERROR(CudaTensorMaps::check(api_, info).at(place));
   ATTN_RETURN_IF_ERROR(enter());
   static constexpr unsigned char elf[4] = {0x7f, 'E', 'L', 'F'};
   bool cubin = image.size() > 4 && std::memcmp(image.data(), elf, 4) == 0;
@@ -244,7 +246,7 @@ Status CudaDevice::launch(Kernel &kernel, std::span<const uint32_t> words,
     ATTN_RETURN_IF_ERROR(synchronise()); // empties the ring
   std::memcpy(words_host_ + words_used_, words.data(), words.size_bytes());
   CuPointer pointers[kMaxBindings + 1];
-  void *parameters[kMaxBindings + 1];
+  void *parameters[2 * kMaxBindings + 1];
   pointers[0] = words_device_ + words_used_;
   ATTN_RETURN_IF_ERROR(api_.check(
       api_.copy_to_device(pointers[0], words_host_ + words_used_, words.size_bytes(), stream_),
@@ -255,6 +257,12 @@ Status CudaDevice::launch(Kernel &kernel, std::span<const uint32_t> words,
   for (size_t i = 0; i <= buffers.size(); ++i)
     parameters[i] = &pointers[i];
   const KernelInfo &info = kernel.info();
+  CudaTensorMaps &maps = static_cast<CudaKernel &>(kernel).tensor_maps;
+  ATTN_RETURN_IF_ERROR(
+      maps.update(api_, info, words, buffers, std::span(pointers + 1, buffers.size()))
+          .at(info.name));
+  for (size_t i = 0; i < maps.maps().size(); ++i)
+    parameters[buffers.size() + 1 + i] = &maps.maps()[i];
   ATTN_RETURN_IF_ERROR(
       api_.check(api_.launch(static_cast<CudaKernel &>(kernel).function, grid.q_tiles, grid.heads,
                              grid.batch, info.workgroup[0], info.workgroup[1], info.workgroup[2],

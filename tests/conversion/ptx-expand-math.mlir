@@ -25,3 +25,14 @@ func.func @nothing_is_left_to_call(%x: f32) -> (f32, f32, f32, f32, f32, f32) {
   %f = math.cos %x : f32
   return %a, %b, %c, %d, %e, %f : f32, f32, f32, f32, f32, f32
 }
+
+// CHECK-LABEL: func.func @approximate_tanh
+// CHECK: %[[POWER:.*]] = llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"
+// CHECK: %[[SUM:.*]] = arith.addf %[[POWER]]
+// CHECK: %[[INVERSE:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"(%[[SUM]])
+// CHECK-NEXT: %[[RESULT:.*]] = math.fma %[[INVERSE]]
+// CHECK: return %[[RESULT]]
+func.func @approximate_tanh(%x: f32) -> f32 {
+  %y = math.tanh %x fastmath<afn> : f32
+  return %y : f32
+}

@@ -3,7 +3,7 @@
 // Keys are copied one block ahead, values while scores are computed; products run
 // on tensor cores; the state of the softmax is carried in registers.
 
-// CHECK: llvm.mlir.global external @attn_shared() {addr_space = 3 : i32, alignment = 128 : i64} : !llvm.array<0 x i8>
+// CHECK: llvm.mlir.global external @attn_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
 // CHECK: llvm.func @dense_bf16(%arg0: !llvm.ptr<1> {llvm.noalias, llvm.readonly}, %arg1: !llvm.ptr<1>,
 // CHECK-SAME: attributes {nvvm.kernel, nvvm.reqntid = array<i32: 32, 1, 1>}
 // Queries: asynchronous copies of whole chunks, element by element where rows are misaligned.

@@ -179,12 +179,44 @@ int cuModuleGetFunction(void **function, void *, const char *name) {
   return *function ? kOk : kNotFound;
 }
 int cuFuncSetAttribute(void *, int, int) { return kOk; }
+// Tensor maps: refuses what the real driver refuses, and tensors that leave device
+// memory. A map holds a word that launches can recognise.
+unsigned fake_tensor_maps = 0;        // made so far
+unsigned fake_expected_maps = 0;      // behind the pointers of a launch
+constexpr unsigned kMapMark = 0x7e45; // first word of a map
+
+int cuTensorMapEncodeTiled(void *map, int, unsigned rank, void *address, const uint64_t *extents,
+                           const uint64_t *strides, const unsigned *box, const unsigned *steps, int,
+                           int swizzle, int, int) {
+  if (rank != 4 || reinterpret_cast<uintptr_t>(map) % 64 ||
+      reinterpret_cast<uintptr_t>(address) % 16 || swizzle < 1 || swizzle > 3)
+    return kInvalidValue;
+  uint64_t bytes = extents[0] * 4; // the reference kernels compute in f32
+  for (unsigned d = 0; d < 4; ++d) {
+    if (extents[d] == 0 || box[d] == 0 || box[d] > 256 || steps[d] != 1)
+      return kInvalidValue;
+    if (d == 0)
+      continue;
+    if (strides[d - 1] % 16)
+      return kInvalidValue;
+    bytes += (extents[d] - 1) * strides[d - 1];
+  }
+  if (box[0] * 4 != 16u << swizzle || !driver.is_memory(reinterpret_cast<uintptr_t>(address), bytes))
+    return kInvalidValue;
+  std::memset(map, 0, 128);
+  std::memcpy(map, &kMapMark, sizeof kMapMark);
+  return ++fake_tensor_maps, kOk;
+}
+
 int cuLaunchKernel(void *function, unsigned tiles, unsigned heads, unsigned batch, unsigned,
                    unsigned, unsigned, unsigned, void *, void **parameters, void **) {
   // The parameters are read during the call: words and five buffers.
   std::vector<void *> pointers;
   for (int i = 0; i < 6; ++i)
     pointers.push_back(*static_cast<void **>(parameters[i]));
+  for (unsigned i = 0; i < fake_expected_maps; ++i)
+    if (*static_cast<unsigned *>(parameters[6 + i]) != kMapMark)
+      return kInvalidValue;
   driver.queue.push_back([=] {
     alignas(64) char arena[64];
     reinterpret_cast<attn_cpu_kernel_fn>(function)(static_cast<const uint32_t *>(pointers[0]),

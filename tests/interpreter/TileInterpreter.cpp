@@ -1,89 +1,14 @@
 // Walks the ops of a tile.kernel for every (batch, head, query tile).
-#include "tests/interpreter/TileInterpreter.h"
+#include "tests/interpreter/TileItem.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
-using namespace mlir;
-
 namespace attn::interpreter {
-namespace {
 
-constexpr double kSentinel = -1e30, kInitialMax = -1e20;
-
-struct Tile {
-  int64_t rows = 0, columns = 1;
-  std::vector<double> values;
-  Tile() = default;
-  Tile(int64_t rows, int64_t columns, double fill = 0)
-      : rows(rows), columns(columns), values(rows * columns, fill) {}
-  double &at(int64_t row, int64_t column = 0) { return values[row * columns + column]; }
-  double at(int64_t row, int64_t column = 0) const { return values[row * columns + column]; }
-};
-
-Tile tileOf(Type type) {
-  ArrayRef<int64_t> shape = cast<tile::TileType>(type).getShape();
-  return Tile(shape[0], shape.size() == 2 ? shape[1] : 1);
-}
-
-struct KeyBlock {
-  int64_t slot = 0, position = 0, count = 0;
-};
-
-class Item {
-public:
-  Item(tile::KernelOp kernel, const KernelCall &call, KernelResult &result, int64_t batch,
-       int64_t head, int64_t firstRow)
-      : kernel(kernel), call(call), result(result), batch(batch), head(head), firstRow(firstRow) {
-    env.params = call.params;
-    env.tables = call.tables;
-    for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>())
-      env.firstTable += binding.getRole() < tile::Role::table;
-    env.head = head;
-    env.batch = batch;
-    env.layer = call.layer;
-    env.heads = call.heads;
-    env.kvHeads = call.kvHeads;
-    validRows = std::min<int64_t>(kernel.getBlockQ(), call.rows - firstRow);
-  }
-  void run() { runBlock(kernel.getBody().front()); }
-
-private:
-  void runBlock(Block &block) {
-    for (Operation &op : block)
-      if (!op.hasTrait<OpTrait::IsTerminator>())
-        runOp(op);
-  }
-  void runOp(Operation &op);
-  void loadQueries(tile::LoadQueriesOp op);
-  void loadInput(tile::LoadQueriesOp op);
-  void loadKeys(tile::LoadKeysOp op);
-  void store(tile::StoreQueriesOp op);
-  void walk(tile::ForKeysOp op);
-  void dotQK(tile::DotQKOp op);
-  void quantize(tile::QuantizeOp op);
-  void scalarMap(Operation &op, Value scores, Value keysValue, Block &body);
-  void step(tile::SoftmaxStepOp op);
-  void dotPV(tile::DotPVOp op);
-  void finish(tile::SoftmaxFinishOp op);
-  void output(tile::OutputOp op);
-  void merge(tile::MergePartsOp op);
-  tile::BindingAttr binding(int64_t index) {
-    return cast<tile::BindingAttr>(kernel.getBindings()[index]);
-  }
-
-  tile::KernelOp kernel;
-  const KernelCall &call;
-  KernelResult &result;
-  int64_t batch, head, firstRow, validRows;
-  ScalarEnvironment env;
-  llvm::DenseMap<Value, Tile> tiles;
-  llvm::DenseMap<Value, KeyBlock> keys;
-  ScalarValues scalars;
-};
+static constexpr double kSentinel = -1e30, kInitialMax = -1e20;
 
 void Item::loadInput(tile::LoadQueriesOp op) {
   int64_t place = op.getBinding() - env.firstTable - int64_t(call.tables.size());
@@ -110,30 +35,32 @@ void Item::loadQueries(tile::LoadQueriesOp op) {
   tiles[op.getResult()] = std::move(tile);
 }
 
+std::span<const double> Item::keysOf(int64_t index) {
+  switch (binding(index).getRole()) {
+  case tile::Role::k:
+    return call.k;
+  case tile::Role::v:
+    return call.v;
+  case tile::Role::k_scale:
+    return call.kScale;
+  default:
+    return call.vScale;
+  }
+}
+
+// Rows `first`.. of this item's KV head.
+void Item::copyRows(Tile &tile, std::span<const double> from, int64_t first, int64_t count) {
+  int64_t kvHead = head / (call.heads / call.kvHeads);
+  for (int64_t key = 0; key < count; ++key)
+    for (int64_t dim = 0; dim < tile.columns; ++dim)
+      tile.at(key, dim) =
+          from[((batch * call.kvHeads + kvHead) * call.slots + first + key) * tile.columns + dim];
+}
+
 void Item::loadKeys(tile::LoadKeysOp op) {
   Tile tile = tileOf(op.getType());
   KeyBlock block = keys.lookup(op.getKeys());
-  std::span<const double> from;
-  switch (binding(op.getBinding()).getRole()) {
-  case tile::Role::k:
-    from = call.k;
-    break;
-  case tile::Role::v:
-    from = call.v;
-    break;
-  case tile::Role::k_scale:
-    from = call.kScale;
-    break;
-  default:
-    from = call.vScale;
-    break;
-  }
-  int64_t kvHead = head / (call.heads / call.kvHeads);
-  for (int64_t key = 0; key < block.count; ++key)
-    for (int64_t dim = 0; dim < tile.columns; ++dim)
-      tile.at(key, dim) =
-          from[((batch * call.kvHeads + kvHead) * call.slots + block.slot + key) * tile.columns +
-               dim];
+  copyRows(tile, keysOf(op.getBinding()), block.slot, block.count);
   tiles[op.getResult()] = std::move(tile);
 }
 
@@ -146,17 +73,14 @@ void Item::store(tile::StoreQueriesOp op) {
           tile.at(row, dim);
 }
 
-void Item::walk(tile::ForKeysOp op) {
-  std::vector<Tile> state;
-  for (Value init : op.getInits())
-    state.push_back(tiles[init]);
+void Item::forBlocks(Block &classify, llvm::function_ref<void(const KeyBlock &)> visit) {
   int64_t blockK = kernel.getBlockK();
   int64_t low = call.queryPosition + firstRow, high = low + validRows - 1;
   for (const Segment &segment : call.segments[call.segments.size() == 1 ? 0 : batch])
     for (int64_t begin = 0; begin < segment.length; begin += blockK) {
       KeyBlock block{segment.firstSlot + begin, segment.firstPosition + begin,
                      std::min<int64_t>(blockK, segment.length - begin)};
-      auto classes = evaluateScalars(op.getClassify().front(),
+      auto classes = evaluateScalars(classify,
                                      {{low, 0},
                                       {high, 0},
                                       {block.position, 0},
@@ -168,16 +92,25 @@ void Item::walk(tile::ForKeysOp op) {
         ++result.empty;
         continue;
       }
-      bool full = classes[1].integer && block.count == blockK;
-      ++(full ? result.full : result.partial);
-      Block &body = full ? op.getFull().front() : op.getPartial().front();
-      keys[body.getArgument(0)] = block;
-      for (size_t i = 0; i < state.size(); ++i)
-        tiles[body.getArgument(i + 1)] = state[i];
-      runBlock(body);
-      for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
-        state[i] = tiles[value];
+      block.full = classes[1].integer && block.count == blockK;
+      ++(block.full ? result.full : result.partial);
+      visit(block);
     }
+}
+
+void Item::walk(tile::ForKeysOp op) {
+  std::vector<Tile> state;
+  for (Value init : op.getInits())
+    state.push_back(tiles[init]);
+  forBlocks(op.getClassify().front(), [&](const KeyBlock &block) {
+    Block &body = block.full ? op.getFull().front() : op.getPartial().front();
+    keys[body.getArgument(0)] = block;
+    for (size_t i = 0; i < state.size(); ++i)
+      tiles[body.getArgument(i + 1)] = state[i];
+    runBlock(body);
+    for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
+      state[i] = tiles[value];
+  });
   for (auto [i, value] : llvm::enumerate(op.getResults()))
     tiles[value] = state[i];
 }
@@ -375,12 +308,10 @@ void Item::runOp(Operation &op) {
       .Case([&](tile::OutputOp op) { output(op); })
       .Case([&](tile::MergePartsOp op) { merge(op); })
       .Default([&](Operation *op) {
-        if (!evaluateScalarOp(*op, scalars, env))
+        if (!runScheduleOp(*op) && !evaluateScalarOp(*op, scalars, env))
           llvm::report_fatal_error("the interpreter does not know " + op->getName().getStringRef());
       });
 }
-
-} // namespace
 
 KernelResult runKernel(tile::KernelOp kernel, const KernelCall &call) {
   KernelResult result;
@@ -390,7 +321,11 @@ KernelResult runKernel(tile::KernelOp kernel, const KernelCall &call) {
   for (int64_t batch = 0; batch < call.batch; ++batch)
     for (int64_t head = 0; head < call.heads; ++head)
       for (int64_t row = 0; row < call.rows; row += kernel.getBlockQ())
-        Item(kernel, call, result, batch, head, row).run();
+        try {
+          Item(kernel, call, result, batch, head, row).run();
+        } catch (const Fault &fault) {
+          result.fault = fault.what();
+        }
   return result;
 }
 

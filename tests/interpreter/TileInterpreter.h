@@ -1,10 +1,12 @@
 // Runs a tile.kernel as written, tile by tile in f64: what a kernel means,
-// independent of every target's lowering.
+// independent of every target's lowering. Scheduled kernels run role by role in a
+// random order, with copies that land at random times.
 #pragma once
 
 #include "tests/interpreter/ScalarEvaluator.h"
 
 #include <span>
+#include <string>
 #include <vector>
 
 namespace attn::interpreter {
@@ -36,11 +38,13 @@ struct KernelCall {
     std::vector<double> o, lse;
   };
   std::vector<Part> parts;
+  uint64_t seed = 0; // of the order in which roles run and copies land
 };
 
 struct KernelResult {
   std::vector<double> o, lse;               // (batch, heads, rows, v dim), (batch, heads, rows)
   int64_t full = 0, partial = 0, empty = 0; // blocks by class
+  std::string fault;                        // what a schedule did wrong, if anything
 };
 
 KernelResult runKernel(mlir::tile::KernelOp kernel, const KernelCall &call);

@@ -1,4 +1,4 @@
-// Schedules warps and checks memory accesses; see machine.h.
+// Schedules warps and lands copies; see machine.h.
 #include "tests/ptxemu/machine.h"
 
 #include <algorithm>
@@ -31,88 +31,13 @@ uint8_t *GlobalMemory::at(uint64_t address, size_t bytes, bool write) {
   return buffer.data + offset;
 }
 
-//===-- Shared memory ---------------------------------------------------------===//
-
-SharedMemory::SharedMemory(size_t bytes) : data(bytes), words((bytes + 3) / 4) {}
-
-void SharedMemory::check_range(uint64_t address, size_t bytes, size_t alignment) {
-  if (address + bytes > data.size() || address + bytes < address)
-    throw Error("shared access to bytes " + std::to_string(address) + "+" + std::to_string(bytes) +
-                " of " + std::to_string(data.size()));
-  if (address % alignment)
-    throw Error("shared access to " + std::to_string(address) + " is not aligned to " +
-                std::to_string(alignment));
-}
-
-void SharedMemory::check_overwrite(const Word &word, uint64_t address, const Warp &warp) {
-  if (word.pending)
-    throw Error("shared byte " + std::to_string(address) + " is written while a copy is in flight");
-  bool by_other = word.write_warp >= 0 && word.write_warp != warp.index;
-  if (by_other && word.write_epoch >= warp.epoch)
-    throw Error("race: shared byte " + std::to_string(address) + " is written by warps " +
-                std::to_string(word.write_warp) + " and " + std::to_string(warp.index) +
-                " with no barrier between");
-  bool read_by_other =
-      word.read_warp == -2 || (word.read_warp >= 0 && word.read_warp != warp.index);
-  if (read_by_other && word.read_epoch >= warp.epoch)
-    throw Error("race: shared byte " + std::to_string(address) + " is overwritten by warp " +
-                std::to_string(warp.index) + " while others read it");
-}
-
-void SharedMemory::read(void *out, uint64_t address, size_t bytes, const Warp &warp) {
-  check_range(address, bytes, bytes);
-  for (uint64_t w = address / 4; w <= (address + bytes - 1) / 4; ++w) {
-    Word &word = words[w];
-    if (word.pending)
-      throw Error("shared byte " + std::to_string(address) + " is read before its copy has landed");
-    if (word.write_warp < 0)
-      throw Error("shared byte " + std::to_string(address) + " is read but was never written");
-    if (word.write_warp != warp.index && word.write_epoch >= warp.epoch)
-      throw Error("race: shared byte " + std::to_string(address) + " is read by warp " +
-                  std::to_string(warp.index) + " without a barrier after the write of warp " +
-                  std::to_string(word.write_warp));
-    if (word.read_epoch < warp.epoch) {
-      word.read_epoch = warp.epoch;
-      word.read_warp = warp.index;
-    } else if (word.read_epoch == warp.epoch && word.read_warp != warp.index) {
-      word.read_warp = -2;
-    }
-  }
-  std::memcpy(out, data.data() + address, bytes);
-}
-
-void SharedMemory::write(const void *in, uint64_t address, size_t bytes, const Warp &warp) {
-  check_range(address, bytes, bytes);
-  for (uint64_t w = address / 4; w <= (address + bytes - 1) / 4; ++w) {
-    check_overwrite(words[w], address, warp);
-    words[w].write_warp = warp.index;
-    words[w].write_epoch = warp.epoch;
-  }
-  std::memcpy(data.data() + address, in, bytes);
-}
-
-void SharedMemory::begin_copy(uint64_t address, size_t bytes, const Warp &warp) {
-  check_range(address, bytes, bytes);
-  for (uint64_t w = address / 4; w <= (address + bytes - 1) / 4; ++w) {
-    check_overwrite(words[w], address, warp);
-    words[w].pending = true;
-  }
-  std::memset(data.data() + address, 0xff, bytes); // NaN until it lands
-}
-
-void SharedMemory::land_copy(const void *in, uint64_t address, size_t bytes, const Warp &warp) {
-  for (uint64_t w = address / 4; w <= (address + bytes - 1) / 4; ++w) {
-    words[w].pending = false;
-    words[w].write_warp = warp.index;
-    words[w].write_epoch = warp.epoch;
-  }
-  std::memcpy(data.data() + address, in, bytes);
-}
-
 //===-- Warps -------------------------------------------------------------------===//
 
 Warp::Warp(Block &block, int index)
-    : block(block), index(index), registers(block.kernel.registers) {}
+    : block(block), index(index), max_registers(65536 / block.kernel.threads / 8 * 8),
+      registers(block.kernel.registers), in_flight(registers.size()), touched(registers.size()) {
+  clock.set(index, 1);
+}
 
 uint64_t Warp::special(Special which, int lane) const {
   switch (which) {
@@ -179,7 +104,7 @@ void Warp::branch(const Instruction &instruction, uint32_t lanes) {
 void Warp::copy_async(int lane, uint64_t shared, uint64_t global, int bytes, int valid) {
   if (valid)
     block.global.at(global, bytes, false);
-  block.shared.begin_copy(shared, bytes, *this);
+  block.shared.begin_copy(shared, bytes, access());
   open[lane].push_back({shared, global, bytes, valid});
 }
 
@@ -196,7 +121,7 @@ void Warp::wait(uint32_t lanes, size_t pending) {
         uint8_t bytes[16] = {};
         if (copy.valid)
           std::memcpy(bytes, block.global.at(copy.global, copy.bytes, false), copy.valid);
-        block.shared.land_copy(bytes, copy.shared, copy.bytes, *this);
+        block.shared.land_copy(bytes, copy.shared, copy.bytes, access());
       }
       groups[lane].pop_front();
     }
@@ -206,7 +131,9 @@ void Warp::wait(uint32_t lanes, size_t pending) {
 
 Block::Block(const Kernel &kernel, const Launch &launch, GlobalMemory &global, const uint32_t id[3])
     : kernel(kernel), launch(launch), global(global),
-      shared(launch.shared_bytes), id{id[0], id[1], id[2]},
+      shared(launch.shared_bytes, kernel.threads / 32), id{id[0], id[1], id[2]},
+      free_registers(65536 - 65536 / kernel.threads / 8 * 8 * kernel.threads),
+      barriers(kernel.threads / 32),
       random(launch.seed * 1000003 + id[0] * 8191 + id[1] * 131 + id[2]) {
   for (uint32_t w = 0; w < kernel.threads / 32; ++w)
     warps.emplace_back(*this, w);
@@ -218,23 +145,29 @@ void Block::run() {
     int live = 0;
     for (Warp &warp : warps) {
       live += !warp.done();
-      if (!warp.done() && !warp.waiting)
+      if (warp.can_run())
         ready.push_back(&warp);
     }
+    if (live == 0 && !copies.empty())
+      throw Error("the block ends while copies are in flight");
     if (live == 0)
       return;
-    if (ready.empty()) {
-      if (live != static_cast<int>(warps.size()))
-        throw Error("deadlock: a barrier waits for warps that have exited");
-      for (Warp &warp : warps) {
-        warp.waiting = false;
-        ++warp.epoch;
-      }
+    // Copies land in any order, early or late.
+    if (!copies.empty() && (ready.empty() || (launch.seed && random() % 4 == 0))) {
+      land_bulk_copy(launch.seed ? random() % copies.size() : 0);
       continue;
     }
+    if (ready.empty()) {
+      std::string who;
+      for (Warp &warp : warps)
+        if (!warp.done())
+          who += " " + std::to_string(warp.index);
+      throw Error("deadlock: warps" + who + " wait at barriers that nothing will complete");
+    }
     Warp &warp = launch.seed ? *ready[random() % ready.size()] : *ready[0];
+    warp.stalled = nullptr;
     size_t slice = launch.seed ? 1 + random() % 200 : ~size_t(0);
-    for (size_t i = 0; i < slice && !warp.done() && !warp.waiting; ++i)
+    for (size_t i = 0; i < slice && !warp.done() && !warp.waiting && !warp.stalled; ++i)
       warp.step();
   }
 }

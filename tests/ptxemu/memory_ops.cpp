@@ -46,7 +46,7 @@ void run_load(Warp &warp, const Instruction &i, uint32_t lanes) {
     if (i.flags == kGlobal) {
       std::memcpy(bytes, warp.block.global.at(address, total, false), total);
     } else if (i.flags == kShared) {
-      warp.block.shared.read(bytes, address, total, warp);
+      warp.block.shared.read(bytes, address, total, warp.access());
     } else {
       uint64_t value = warp.block.launch.params.at(address / 8) >> (8 * (address % 8));
       std::memcpy(bytes, &value, 8);
@@ -77,7 +77,7 @@ void run_store(Warp &warp, const Instruction &i, uint32_t lanes) {
     if (i.flags == kGlobal)
       std::memcpy(warp.block.global.at(address, total, true), bytes, total);
     else
-      warp.block.shared.write(bytes, address, total, warp);
+      warp.block.shared.write(bytes, address, total, warp.access());
   }
 }
 

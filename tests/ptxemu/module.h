@@ -19,10 +19,13 @@ enum class Special { tid_x, ctaid_x, ctaid_y, ctaid_z, ntid_x, nctaid_x, nctaid_
 
 struct Operand {
   OperandKind kind = OperandKind::none;
-  int reg = -1;       // reg; base of an address (-1: absolute)
-  uint64_t value = 0; // immediate bits; address offset; label target; Special
-  std::vector<Operand> elements;
+  int reg = -1;                  // reg; base of an address (-1: absolute)
+  uint64_t value = 0;            // immediate bits; address offset; label target; Special
+  std::vector<Operand> elements; // of a vector; coordinates within an address
 };
+
+// The address of parameter i, where an instruction takes a parameter's address.
+inline constexpr uint64_t kParameterAddress = 1ull << 62;
 
 class Warp;
 struct Instruction;

@@ -1,6 +1,7 @@
 // Reads PTX text line by line, leaves kernels of decoded instructions.
 #include "tests/ptxemu/module.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <sstream>
 #include <utility>
@@ -73,8 +74,19 @@ private:
         kernel.threads = std::atoi(s.substr(8).c_str());
       return;
     }
+    if (s == "{" && statement.empty()) {
+      scopes.emplace_back();
+      return;
+    }
     if (s == "}" && statement.empty()) {
-      finish_kernel();
+      if (scopes.empty())
+        finish_kernel();
+      else
+        close_scope();
+      return;
+    }
+    if (starts_with(s, ".reg") && !scopes.empty()) {
+      declare(s);
       return;
     }
     if (starts_with(s, ".reg") || starts_with(s, ".pragma") || starts_with(s, ".loc"))
@@ -82,7 +94,8 @@ private:
     if (s[0] == '.')
       fail("unknown directive '" + s + "'");
     if (statement.empty() && s.back() == ':') {
-      labels[s.substr(0, s.size() - 1)] = kernel.code.size();
+      std::string name = s.substr(0, s.size() - 1);
+      (scopes.empty() ? labels : scopes.back().labels)[name] = kernel.code.size();
       return;
     }
     statement += statement.empty() ? s : " " + s; // long ones span several lines
@@ -110,6 +123,30 @@ private:
     in_body = false;
   }
 
+  // Registers and labels of a block in braces are its own.
+  struct Scope {
+    std::map<std::string, int> registers;
+    std::map<std::string, uint64_t> labels;
+    std::vector<std::pair<size_t, std::string>> branches;
+  };
+
+  // .reg .b64 da, db;
+  void declare(const std::string &s) {
+    size_t names = s.find(' ', s.find('.', 4));
+    for (const std::string &name : split_operands(s.substr(names, s.size() - 1 - names)))
+      scopes.back().registers[name] = register_of(name + "@" + std::to_string(line));
+  }
+
+  void close_scope() {
+    Scope scope = std::move(scopes.back());
+    scopes.pop_back();
+    for (auto &[index, label] : scope.branches)
+      if (auto found = scope.labels.find(label); found != scope.labels.end())
+        kernel.code[index].operands[0].value = found->second;
+      else
+        (scopes.empty() ? branches : scopes.back().branches).emplace_back(index, label);
+  }
+
   void finish_kernel() {
     for (auto [index, label] : branches) {
       auto found = labels.find(label);
@@ -123,6 +160,9 @@ private:
   }
 
   int register_of(const std::string &name) {
+    for (auto scope = scopes.rbegin(); scope != scopes.rend(); ++scope)
+      if (auto found = scope->registers.find(name); found != scope->registers.end())
+        return found->second;
     return registers.emplace(name, registers.size()).first->second;
   }
 
@@ -143,7 +183,8 @@ private:
       for (const std::string &part : split_operands(s.substr(end)))
         instruction.operands.push_back(parse_operand(part, instruction.opcode));
     if (starts_with(instruction.opcode, "bra"))
-      branches.emplace_back(kernel.code.size(), trim(s.substr(end)));
+      (scopes.empty() ? branches : scopes.back().branches)
+          .emplace_back(kernel.code.size(), trim(s.substr(end)));
     decode(instruction);
     kernel.code.push_back(std::move(instruction));
   }
@@ -158,18 +199,26 @@ private:
         operand.elements.push_back(parse_operand(part, opcode));
     } else if (s[0] == '[') {
       parse_address(s.substr(1, s.size() - 2), operand);
-    } else if (s[0] == '%') {
+    } else if (s[0] == '%' || is_local(s)) {
       parse_register(s, operand);
     } else if (s == "_") {
       operand.kind = OperandKind::none;
     } else if (auto symbol = symbols.find(s); symbol != symbols.end()) {
       operand.kind = OperandKind::immediate;
       operand.value = symbol->second;
+    } else if (size_t at = s.rfind("_param_"); at != std::string::npos) {
+      operand.kind = OperandKind::immediate;
+      operand.value = kParameterAddress + std::atoi(s.c_str() + at + 7);
     } else {
       operand.kind = OperandKind::immediate;
       operand.value = parse_number(s);
     }
     return operand;
+  }
+
+  bool is_local(const std::string &name) const {
+    return std::any_of(scopes.begin(), scopes.end(),
+                       [&](const Scope &scope) { return scope.registers.count(name); });
   }
 
   void parse_register(const std::string &s, Operand &operand) {
@@ -188,8 +237,12 @@ private:
   }
 
   // A register, symbol, number or parameter, plus an offset.
-  void parse_address(const std::string &s, Operand &operand) {
+  void parse_address(std::string s, Operand &operand) {
     operand.kind = OperandKind::address;
+    if (std::vector<std::string> parts = split_operands(s); parts.size() == 2) { // [map, {x, y}]
+      operand.elements = parse_operand(parts[1], "").elements;
+      s = parts[0];
+    }
     size_t plus = s.find('+');
     std::string base = trim(s.substr(0, plus));
     if (plus != std::string::npos)
@@ -222,6 +275,7 @@ private:
   Module module;
   Kernel kernel;
   std::map<std::string, int> registers;
+  std::vector<Scope> scopes;
   std::map<std::string, uint64_t> labels, symbols;
   std::vector<std::pair<size_t, std::string>> branches;
 };

@@ -104,7 +104,8 @@ void add_float(Table &t) {
   t["fma.rn.f32"] = [](U a, U b, U c) {
     return to(std::fma(from<float>(a), from<float>(b), from<float>(c)));
   };
-  t["div.rn.f32"] = [](U a, U b, U) { return to(from<float>(a) / from<float>(b)); };
+  t["div.rn.f32"] = t["div.full.f32"] =
+      t["div.approx.f32"] = [](U a, U b, U) { return to(from<float>(a) / from<float>(b)); };
   t["rcp.rn.f32"] = unary<reciprocal>;
   t["sqrt.rn.f32"] = unary<std::sqrt>;
   t["neg.f32"] = unary<negated>;
@@ -218,6 +219,12 @@ Table make_table() {
   t["mad.wide.s32"] = [](U a, U b, U c) {
     return to(int64_t(from<int32_t>(a)) * from<int32_t>(b) + from<int64_t>(c));
   };
+  t["max.relu.s32"] = [](U a, U b, U) {
+    return to(std::max({from<int32_t>(a), from<int32_t>(b), 0}));
+  };
+  t["min.relu.s32"] = [](U a, U b, U) {
+    return to(std::max(std::min(from<int32_t>(a), from<int32_t>(b)), 0));
+  };
   t["bfe.u32"] = [](U a, U b, U c) {
     uint32_t length = c & 0xff, field = (b & 0xff) > 31 ? 0 : from<uint32_t>(a) >> (b & 0xff);
     return to<uint32_t>(length > 31 ? field : field & ((1u << length) - 1));
@@ -231,7 +238,7 @@ Table make_table() {
                        (32 - top + position));
   };
   t["prmt.b32"] = [](U a, U b, U c) { return to(permute(a, b, c)); };
-  t["cvta.to.global.u64"] = [](U a, U, U) { return a; };
+  t["cvta.to.global.u64"] = t["cvta.param.u64"] = [](U a, U, U) { return a; };
   return t;
 }
 
@@ -262,7 +269,8 @@ void decode(Instruction &instruction) {
     instruction.handler = run_scalar;
     return;
   }
-  if (!decode_memory(instruction) && !decode_warp(instruction))
+  if (!decode_memory(instruction) && !decode_warp(instruction) && !decode_async(instruction) &&
+      !decode_wgmma(instruction))
     throw Error("ptx line " + std::to_string(instruction.line) + ": unknown opcode '" +
                 instruction.opcode + "'");
 }

@@ -12,10 +12,17 @@ namespace {
 void run_branch(Warp &warp, const Instruction &i, uint32_t lanes) { warp.branch(i, lanes); }
 void run_exit(Warp &warp, const Instruction &, uint32_t lanes) { warp.exit(lanes); }
 void run_nothing(Warp &, const Instruction &, uint32_t) {}
+// bar.sync id[, threads]; without a number all threads of the block.
 void run_barrier(Warp &warp, const Instruction &i, uint32_t) {
-  if (i.operands.size() != 1 || warp.get(i.operands[0], 0) != 0)
-    throw Error("only barrier 0 of the whole block is known");
-  warp.waiting = true;
+  uint32_t threads = i.operands.size() > 1 ? warp.get(i.operands[1], 0) : warp.block.kernel.threads;
+  warp.block.barriers.arrive_named(warp.get(i.operands[0], 0), threads, warp, i.flags);
+}
+void run_vote(Warp &warp, const Instruction &i, uint32_t) {
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane)
+    any |= warp.get(i.operands[1], lane) & 1;
+  for (int lane = 0; lane < 32; ++lane)
+    warp.set(i.operands[0], lane, any);
 }
 void run_commit(Warp &warp, const Instruction &, uint32_t lanes) { warp.commit(lanes); }
 void run_wait(Warp &warp, const Instruction &i, uint32_t lanes) {
@@ -43,7 +50,7 @@ void run_ldmatrix(Warp &warp, const Instruction &i, uint32_t) {
     uint16_t matrix[8][8];
     for (int row = 0; row < 8; ++row)
       warp.block.shared.read(matrix[row], warp.shared_address(i.operands[1], 8 * m + row), 16,
-                             warp);
+                             warp.access());
     for (int lane = 0; lane < 32; ++lane) {
       int a = lane / 4, b = lane % 4 * 2;
       uint32_t low = i.flags ? matrix[b][a] : matrix[a][b];
@@ -135,8 +142,12 @@ bool decode_warp(Instruction &i) {
     i.handler = run_shuffle;
     i.flags = op == "shfl.sync.idx.b32";
     i.collective = true;
-  } else if (op == "bar.sync" || op == "barrier.sync") {
+  } else if (op == "bar.sync" || op == "barrier.sync" || op == "barrier.arrive") {
     i.handler = run_barrier;
+    i.flags = op != "barrier.arrive";
+    i.collective = true;
+  } else if (op == "vote.sync.any.pred") {
+    i.handler = run_vote;
     i.collective = true;
   } else if (op == "bar.warp.sync") {
     i.handler = run_nothing;

@@ -33,6 +33,10 @@ inline KernelInfo sample_kernel(TargetKind target) {
                      {"o", BindingRole::o, ElementType::f32, 4, true},
                      {"lse", BindingRole::lse, ElementType::f32, 3, true},
                      {"slopes", BindingRole::table, ElementType::f32, 1, false}};
+  if (target == TargetKind::ptx) {
+    kernel.bindings[1].map_rows = 256;
+    kernel.bindings[1].map_bytes = 128;
+  }
   kernel.params = {{"window", ElementType::i32, 1, 4096}, {"cap", ElementType::f32, 0.5, 50}};
   return kernel;
 }

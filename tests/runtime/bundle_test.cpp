@@ -98,6 +98,23 @@ TEST(Bundle, MissingFileAndFolderAreEnvironmentFailures) {
   EXPECT_EQ(Bundle::open("/tmp").status().code(), StatusCode::environment);
 }
 
+TEST(Bundle, TensorMapsHaveBoxesThatExist) {
+  auto refused = [](size_t binding, uint16_t rows, uint8_t bytes) {
+    KernelInfo kernel = sample_kernel(TargetKind::ptx);
+    kernel.bindings[binding].map_rows = rows;
+    kernel.bindings[binding].map_bytes = bytes;
+    return !check_kernel_info(kernel).ok();
+  };
+  EXPECT_FALSE(refused(0, 1, 32));
+  EXPECT_FALSE(refused(1, 0, 0));
+  EXPECT_TRUE(refused(1, 0, 128));
+  EXPECT_TRUE(refused(1, 64, 0));
+  EXPECT_TRUE(refused(1, 257, 128));
+  EXPECT_TRUE(refused(1, 64, 48));
+  EXPECT_TRUE(refused(3, 64, 128)) << "an output";
+  EXPECT_TRUE(refused(5, 64, 128)) << "a table";
+}
+
 // The writer refuses each record that the reader would.
 TEST(Bundle, WriterRefusesBadRecords) {
   using Break = void (*)(KernelInfo &);
@@ -118,6 +135,8 @@ TEST(Bundle, WriterRefusesBadRecords) {
       {"unwritten o", [](KernelInfo &k) { k.bindings[3].written = false; }},
       {"written k", [](KernelInfo &k) { k.bindings[1].written = true; }},
       {"rank", [](KernelInfo &k) { k.bindings[5].rank = 5; }},
+      {"tensor map on a cpu",
+       [](KernelInfo &k) { k.bindings[1].map_rows = 64, k.bindings[1].map_bytes = 64; }},
       {"param type", [](KernelInfo &k) { k.params[0].type = ElementType::i64; }},
       {"param range", [](KernelInfo &k) { k.params[0].minimum = 1e9; }},
       {"spec", [](KernelInfo &k) { k.spec = 9; }},

@@ -1,5 +1,6 @@
 // Takes math ops on f32 scalars, leaves arithmetic: angles are reduced to one
 // turn, everything else goes to the polynomials that MLIR has.
+#include "compiler/target/ptx/PtxBuilder.h"
 #include "compiler/target/ptx/PtxPipeline.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -29,6 +30,17 @@ static Value reduceAngle(OpBuilder &b, Location loc, Value x) {
   return math::FmaOp::create(b, loc, minus, constant(kTurn - kHigh - kLow), x);
 }
 
+// tanh x = 1 - 2 / (1 + e^2x): what overflows or vanishes gives 1 or -1. A score
+// function multiplies it by a cap, so that its absolute error counts.
+static Value approximateTanh(OpBuilder &b, Location loc, Value x) {
+  PtxBuilder p(b, loc);
+  constexpr double kLog2e = 1.4426950408889634;
+  Value power = p.exp2(p.fmul(x, p.f32(2 * kLog2e)));
+  Value inverse =
+      p.intrinsic("llvm.nvvm.rcp.approx.ftz.f", p.getF32Type(), p.fadd(power, p.f32(1)));
+  return p.fma(inverse, p.f32(-2), p.f32(1));
+}
+
 namespace {
 
 struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
@@ -39,10 +51,17 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
     return "Replace functions of f32 by polynomials that need no device library";
   }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<arith::ArithDialect, math::MathDialect>();
+    registry.insert<arith::ArithDialect, math::MathDialect, LLVM::LLVMDialect>();
   }
 
   void runOnOperation() override {
+    getOperation().walk([](math::TanhOp op) {
+      if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
+        return;
+      OpBuilder builder(op);
+      op.replaceAllUsesWith(approximateTanh(builder, op.getLoc(), op.getOperand()));
+      op.erase();
+    });
     bool any = false;
     getOperation().walk([&](Operation *op) {
       any |= isa<math::MathDialect>(op->getDialect()) && !isa<math::FmaOp>(op);

@@ -16,8 +16,9 @@ LogicalResult PtxLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) 
   MLIRContext *context = kernel.getContext();
   size_t bindings = kernel.getBindings().size();
   Type pointer = LLVM::LLVMPointerType::get(context, 1);
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context),
-                                          SmallVector<Type>(bindings + 1, pointer));
+  SmallVector<Type> parameters(bindings + 1, pointer);
+  addParameters(parameters);
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), parameters);
   auto function = LLVM::LLVMFuncOp::create(outer, loc, symbol, type);
   function->setAttr("nvvm.kernel", outer.getUnitAttr());
   function->setAttr("nvvm.reqntid",
@@ -35,6 +36,7 @@ LogicalResult PtxLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) 
   Block *entry = function.addEntryBlock(outer);
   PtxBuilder p(OpBuilder::atBlockEnd(entry), loc);
   prologue(p, function, sharedMemory);
+  begin(p, function);
   if (mlir::failed(lowerBlock(p, kernel.getBody().front())) || failed)
     return failure();
   LLVM::ReturnOp::create(p, loc, ValueRange());

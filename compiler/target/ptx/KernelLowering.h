@@ -61,12 +61,17 @@ private:
 class PtxLowering {
 public:
   PtxLowering(tile::KernelOp kernel, const PtxSchedule &schedule) : kernel(kernel), s(schedule) {}
+  virtual ~PtxLowering() = default;
 
   /// Creates the kernel function before `kernel` under the name `symbol`.
   LogicalResult lower(StringRef symbol, LLVM::GlobalOp sharedMemory);
 
-private:
+protected:
   friend class ChunkAddress;
+  /// Kernel parameters behind the bindings' pointers.
+  virtual void addParameters(SmallVectorImpl<Type> &) {}
+  /// What the function needs besides: attributes, shared memory that is set up.
+  virtual void begin(PtxBuilder &, LLVM::LLVMFuncOp) {}
   /// One binding as the prologue prepared it.
   struct Buffer {
     Value pointer;    ///< as passed
@@ -86,7 +91,7 @@ private:
   Value tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueRange indices, Type type);
 
   // Ops, in KernelLowering.cpp by dispatch.
-  LogicalResult lowerOp(PtxBuilder &p, Operation &op);
+  virtual LogicalResult lowerOp(PtxBuilder &p, Operation &op);
   LogicalResult lowerBlock(PtxBuilder &p, Block &block);
 
   // LowerMemory.cpp

@@ -4,6 +4,8 @@
 
 #include "runtime/bundle/kernel_abi.h"
 
+#include "mlir/Dialect/Math/IR/Math.h"
+
 using namespace mlir;
 using namespace mlir::attn;
 
@@ -40,6 +42,17 @@ LogicalResult PtxLowering::lowerDequantizeScores(PtxBuilder &p, tile::Dequantize
 LogicalResult PtxLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
   PtxTileValue scores = tiles.lookup(op.getS());
   Value firstKey = p.add(keyBlock.position, laneColumn(p));
+  // Products of narrow types are far less exact than the fast functions are.
+  if (!s.singlePrecision)
+    op.getBody().walk([](Operation *inner) {
+      auto approximate = [](auto op) {
+        op.setFastmath(op.getFastmath() | arith::FastMathFlags::afn);
+      };
+      if (auto divide = dyn_cast<arith::DivFOp>(inner))
+        approximate(divide);
+      else if (auto tanh = dyn_cast<math::TanhOp>(inner))
+        approximate(tanh);
+    });
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t j = 0; j < scores.columns; ++j)
       for (int64_t r = 0; r < 4; ++r) {

@@ -1,6 +1,8 @@
 // The ptx target: a module of tile kernels in, records and images out.
 #include "compiler/target/KernelRecord.h"
 #include "compiler/target/Target.h"
+#include "compiler/target/ptx/HopperLowering.h"
+#include "compiler/target/ptx/HopperSchedule.h"
 #include "compiler/target/ptx/KernelLowering.h"
 #include "compiler/target/ptx/PtxPipeline.h"
 
@@ -40,12 +42,19 @@ struct ConvertTileToNVVM : PassWrapper<ConvertTileToNVVM, OperationPass<ModuleOp
     auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
     auto shared = LLVM::GlobalOp::create(builder, module.getLoc(), type, /*isConstant=*/false,
                                          LLVM::Linkage::External, "attn_shared", Attribute(),
-                                         /*alignment=*/128, /*addrSpace=*/3);
+                                         /*alignment=*/1024, /*addrSpace=*/3);
     for (tile::KernelOp kernel : kernels) {
+      std::string symbol = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch).symbol;
+      if (rolesOf(kernel)) {
+        HopperLayout layout = HopperLayout::of(kernel);
+        if (failed(HopperLowering(kernel, layout).lower(symbol, shared)))
+          return signalPassFailure();
+        kernel.erase();
+        continue;
+      }
       FailureOr<PtxSchedule> schedule = choosePtxSchedule(kernel, sharedMemoryLimit(arch));
       if (failed(schedule))
         return signalPassFailure();
-      std::string symbol = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch).symbol;
       if (failed(PtxLowering(kernel, *schedule).lower(symbol, shared)))
         return signalPassFailure();
       kernel.erase();
@@ -71,6 +80,34 @@ std::string print(ModuleOp module) {
   return text;
 }
 
+LogicalResult run(ModuleOp module, std::unique_ptr<Pass> pass) {
+  PassManager passes(module.getContext());
+  passes.addPass(std::move(pass));
+  return passes.run(module);
+}
+
+// The kernel's record but for its image; fails where it cannot be scheduled.
+FailureOr<::attn::KernelInfo> describe(tile::KernelOp kernel, StringRef arch) {
+  ::attn::KernelInfo info = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch);
+  if (rolesOf(kernel)) {
+    HopperLayout layout = HopperLayout::of(kernel);
+    info.priority = 2; // before what runs everywhere
+    info.workgroup[0] = layout.threads;
+    info.shared_bytes = layout.sharedBytes;
+    for (const HopperMap &map : layout.maps) {
+      info.bindings[map.binding].map_rows = map.boxRows;
+      info.bindings[map.binding].map_bytes = map.boxBytes;
+    }
+    return info;
+  }
+  FailureOr<PtxSchedule> schedule = choosePtxSchedule(kernel, sharedMemoryLimit(arch));
+  if (failed(schedule))
+    return failure();
+  info.workgroup[0] = schedule->threads();
+  info.shared_bytes = schedule->sharedBytes;
+  return info;
+}
+
 } // namespace
 
 std::unique_ptr<Pass> mlir::attn::createConvertTileToNVVMPass(StringRef arch) {
@@ -79,6 +116,7 @@ std::unique_ptr<Pass> mlir::attn::createConvertTileToNVVMPass(StringRef arch) {
 
 void mlir::attn::registerPtxPasses() {
   PassRegistration<ConvertTileToNVVM>();
+  registerPass([] { return createTileScheduleHopperPass(); });
   registerPass(createExpandMathPass);
 }
 
@@ -95,25 +133,31 @@ LogicalResult mlir::attn::lowerToLLVM(ModuleOp module) {
   return passes.run(module);
 }
 
-FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef arch, Stage stopAfter) {
+FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef archAndSchedule,
+                                               Stage stopAfter) {
+  auto [arch, schedule] = archAndSchedule.split(':');
   std::optional<uint32_t> capability = computeCapability(arch);
   if (!capability)
     return module.emitError("ptx architecture is '")
            << arch << "'; must be sm_80 or later, as in sm_80, sm_90a";
+  if (arch == "sm_90a" && failed(run(module, createTileScheduleHopperPass(schedule))))
+    return failure();
+  if (arch != "sm_90a" && !schedule.empty())
+    return module.emitError("ptx architecture ") << arch << " takes no schedule; sm_90a does";
   TargetOutput output;
-  for (auto kernel : module.getOps<tile::KernelOp>()) {
-    FailureOr<PtxSchedule> schedule = choosePtxSchedule(kernel, sharedMemoryLimit(arch));
-    if (failed(schedule))
-      return failure();
-    ::attn::KernelInfo info = makeKernelRecord(kernel, ::attn::TargetKind::ptx, arch);
-    info.workgroup[0] = schedule->threads();
-    info.shared_bytes = schedule->sharedBytes;
-    info.compute_capability = *capability;
-    output.kernels.push_back(std::move(info));
+  bool scheduled = llvm::any_of(module.getOps<tile::KernelOp>(), rolesOf);
+  if (stopAfter == Stage::schedule && scheduled) {
+    output.text = print(module);
+    return output;
   }
-  PassManager passes(module.getContext());
-  passes.addPass(createConvertTileToNVVMPass(arch));
-  if (failed(passes.run(module)))
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    FailureOr<::attn::KernelInfo> info = describe(kernel, arch);
+    if (failed(info))
+      return failure();
+    info->compute_capability = *capability;
+    output.kernels.push_back(std::move(*info));
+  }
+  if (failed(run(module, createConvertTileToNVVMPass(arch))))
     return failure();
   if (stopAfter == Stage::schedule) {
     output.text = print(module);

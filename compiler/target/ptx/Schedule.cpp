@@ -36,6 +36,7 @@ int64_t mlir::attn::sharedMemoryLimit(StringRef arch) {
   return sm >= 90 && sm != 120 && sm != 121 ? 227 * 1024 : 99 * 1024;
 }
 
+// Of kernels on mma.sync; a schedule of sm_90a has blocks of its own.
 BlockShape mlir::attn::choosePtxBlocks(StringRef arch, const KernelShape &shape) {
   int64_t dim = std::max(shape.qkDim, shape.vDim);
   bool single = shape.k == ::attn::ElementType::f32;

@@ -226,6 +226,21 @@ Attention reference(const KernelInfo &kernel, const Call &call, const Tensors &t
   return result;
 }
 
+// The map that the runtime would make of a stored tensor.
+static ptxemu::TensorMap mapOf(const BindingInfo &binding, const Stored &stored, uint64_t address,
+                               int batch) {
+  ptxemu::TensorMap map;
+  map.address = address + uint64_t(stored.words[3]) * stored.size;
+  map.element_bytes = stored.size;
+  map.swizzle_bytes = binding.map_bytes;
+  map.dims = {uint64_t(stored.dim), uint64_t(stored.tokens), uint64_t(stored.heads), uint64_t(batch)};
+  map.strides = {uint64_t(stored.size)};
+  for (int d : {2, 1, 0})
+    map.strides.push_back(uint64_t(stored.words[d]) * stored.size);
+  map.box = {uint32_t(binding.map_bytes / stored.size), binding.map_rows, 1, 1};
+  return map;
+}
+
 Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &call,
                   const Tensors &tensors) {
   int slots = slotsOf(call);
@@ -322,6 +337,12 @@ Attention emulate(const std::string &ptx, const KernelInfo &kernel, const Call &
   for (uint32_t i = 0; i < bindings; ++i)
     launch.params.push_back(
         global.add(buffers[i].bytes.data(), buffers[i].bytes.size(), kernel.bindings[i].written));
+  for (uint32_t i = 0; i < bindings; ++i)
+    if (kernel.bindings[i].map_bytes) {
+      launch.maps[launch.params.size()] =
+          mapOf(kernel.bindings[i], buffers[i], launch.params[i + 1], call.batch);
+      launch.params.push_back(0);
+    }
   ptxemu::launch(module, kernel.symbol, launch, global);
 
   Attention result;

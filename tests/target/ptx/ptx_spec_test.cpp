@@ -17,18 +17,21 @@ using interpreter::SpecCase;
 
 class PtxSpec : public testing::TestWithParam<std::string> {
 protected:
-  void expectOracle(const std::string &variant, ElementType type, double limit);
+  void expectOracle(const std::string &variant, ElementType type, double limit,
+                    const char *arch = "sm_80");
 };
 
 TEST_P(PtxSpec, SinglePrecisionEqualsOracle) { expectOracle("f32", ElementType::f32, 1e-5); }
 TEST_P(PtxSpec, HalfPrecisionEqualsOracle) { expectOracle("bf16", ElementType::bf16, 1e-2); }
+TEST_P(PtxSpec, ScheduledEqualsOracle) { expectOracle("bf16", ElementType::bf16, 1e-2, "sm_90a"); }
 
-void PtxSpec::expectOracle(const std::string &variant, ElementType type, double limit) {
+void PtxSpec::expectOracle(const std::string &variant, ElementType type, double limit,
+                           const char *arch) {
   SpecCase spec(GetParam(), 5);
   ASSERT_EQ(spec.error(), "");
   const spec::AttentionSpec &a = spec.attention();
   mlir::attn::KernelShape shape{a.qkDim, a.vDim, type, type, type};
-  mlir::attn::BlockShape blocks = mlir::attn::choosePtxBlocks("sm_80", shape);
+  mlir::attn::BlockShape blocks = mlir::attn::choosePtxBlocks(arch, shape);
   mlir::attn::TileOptions options;
   options.blockQ = blocks.q;
   options.blockK = blocks.k;
@@ -37,7 +40,7 @@ void PtxSpec::expectOracle(const std::string &variant, ElementType type, double 
   ASSERT_TRUE(kernel);
   mlir::OwningOpRef<mlir::ModuleOp> module(mlir::ModuleOp::create(kernel.getLoc()));
   module->push_back(kernel->clone());
-  auto output = mlir::attn::compilePtx(*module, "sm_80", mlir::attn::Stage::ptx);
+  auto output = mlir::attn::compilePtx(*module, arch, mlir::attn::Stage::ptx);
   ASSERT_TRUE(mlir::succeeded(output));
   KernelInfo info = output->kernels[0];
 
