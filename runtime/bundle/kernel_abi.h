@@ -22,8 +22,8 @@
  *   where the four numbers are the words at ATTN_W_BINDINGS + 4 * i. The
  *   innermost stride is 1. K, V and their scales are indexed by KV head,
  *   kv_head = head / (heads / kv_heads). `lse` and scale bindings have no dim.
- *   Tables use their own extents: stride words hold the extents of a table of
- *   rank <= 3 from the outermost (rank 4: the outermost extent is implied).
+ *   Tables are dense and use their own extents, from the outermost: all four
+ *   words of a table of rank 4, which starts at its buffer's first element.
  *
  * Keys
  *   The keys of a call are a list of segments. Slot `first_slot + i` of K and V
