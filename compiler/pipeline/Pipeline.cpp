@@ -4,6 +4,7 @@
 #include "compiler/conversion/Passes.h"
 #include "compiler/import/ImportSpec.h"
 #include "compiler/pipeline/Diagnostics.h"
+#include "compiler/target/cpu/CpuSchedule.h"
 #include "dialects/attn/AttnDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -128,11 +129,12 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
                                               const ::attn::spec::CheckedSpec &spec,
                                               const ::attn::spec::AttentionSpec &attention,
                                               const TargetRequest &target, StringRef variant,
-                                              StringRef floatType) {
+                                              StringRef floatType, BlockShape blocks) {
   OwningOpRef<ModuleOp> module = importAttention(&context, spec, attention);
   if (!module)
     return nullptr;
-  BlockShape blocks = chooseBlocks(target, kernelShape(attention, variant));
+  if (!blocks.q)
+    blocks = chooseBlocks(target, kernelShape(attention, variant));
   PassManager passes(&context);
   passes.addPass(createAttnExpandPatterns());
   passes.addPass(createCanonicalizerPass());
@@ -153,7 +155,8 @@ static FailureOr<TargetOutput> compileFor(const TargetRequest &target, ModuleOp 
                                           const CompileOptions &options) {
   Stage stopAfter = options.stopAfter;
   switch (target.kind) {
-  case TargetKind::cpu: return compileCpu(module, target.arch, stopAfter, options.objectPrefix);
+  case TargetKind::cpu:
+    return compileCpu(module, target.arch, stopAfter, options.objectPrefix, options.quick);
   case TargetKind::ptx: return compilePtx(module, target.arch, stopAfter);
   case TargetKind::spirv: return compileSpirv(module, target.arch, stopAfter);
   }
@@ -178,9 +181,17 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
       result.text += toText(*module);
     return bool(module);
   }
-  OwningOpRef<ModuleOp> module = lowerToTile(context, spec, attention, target, variant, options.floatType);
+  BlockShape blocks;
+  bool scheduled = target.kind == TargetKind::cpu && options.cpuSchedule;
+  if (scheduled)
+    blocks = blocksOf(*findCpuArch(target.arch), *options.cpuSchedule);
+  OwningOpRef<ModuleOp> module =
+      lowerToTile(context, spec, attention, target, variant, options.floatType, blocks);
   if (!module)
     return false;
+  if (scheduled)
+    for (auto kernel : module->getOps<tile::KernelOp>())
+      setCpuSchedule(kernel, *options.cpuSchedule);
   if (stopAfter == Stage::tile) {
     result.text += toText(*module);
     return true;

@@ -4,12 +4,14 @@
 
 #include "compiler/spec/Check.h"
 #include "compiler/target/Target.h"
+#include "compiler/target/cpu/CpuArch.h"
 #include "dialects/tile/TileDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,8 @@ struct CompileOptions {
   std::vector<std::string> targets = {"cpu"};
   std::vector<std::string> variants; ///< empty: what the spec's types say
   std::string floatType; ///< type of q and o of int8 kernels; empty: what the spec says
+  std::optional<CpuSchedule> cpuSchedule; ///< instead of the table's
+  bool quick = false;                     ///< cpu: without LLVM's optimizations
   Stage stopAfter = Stage::image;
   std::string objectPrefix; ///< not empty: cpu images are objects, see compileCpu
 };
@@ -60,11 +64,11 @@ std::string defaultVariant(const ::attn::spec::AttentionSpec &spec);
 std::string queryType(const ::attn::spec::AttentionSpec &spec);
 
 /// The tile kernels of `attention` for one target and variant, with the block
-/// sizes the target chooses. Null after an error has been reported.
+/// sizes the target chooses, or `blocks`. Null after an error has been reported.
 OwningOpRef<ModuleOp> lowerToTile(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                                   const ::attn::spec::AttentionSpec &attention,
                                   const TargetRequest &target, StringRef variant,
-                                  StringRef floatType = "");
+                                  StringRef floatType = "", BlockShape blocks = {});
 
 /// Compiles all attentions of `spec`. Errors are written to `errors` as
 /// `file:line:col: error: ...`; false if there were any.

@@ -20,8 +20,9 @@
  *   where the four numbers are the words at ATTN_W_BINDINGS + 4 * i. The
  *   innermost stride is 1. K, V and their scales are indexed by KV head,
  *   kv_head = head / (heads / kv_heads). `lse` and scale bindings have no dim.
- *   Tables use their own extents: stride words hold the extents of a table of
- *   rank <= 3 from the outermost (rank 4: the outermost extent is implied).
+ *   Tables are dense and use their own extents: the stride words hold them from
+ *   the outermost. A table of rank 4 starts at its buffer's first element, and
+ *   its four words are its extents.
  *
  * Keys
  *   The keys of a call are a list of segments. Slot `first_slot + i` of K and V
@@ -36,7 +37,7 @@
 
 #include <stdint.h>
 
-#define ATTN_KERNEL_ABI_VERSION 1u
+#define ATTN_KERNEL_ABI_VERSION 2u
 #define ATTN_POSITION_LIMIT (1 << 30)
 
 enum {
@@ -87,9 +88,11 @@ enum { ATTN_TILE_EMPTY = 0, ATTN_TILE_PARTIAL = 1, ATTN_TILE_FULL = 2 };
  * one query tile in the order in which the kernel walks them, 4 words each
  * {segment, first key within the segment, one past the last, class}, at most
  * `capacity` of them, and returns how many there are. Empty tiles are absent;
- * neighbouring tiles of one class are one range. */
-typedef uint32_t (*attn_cpu_ranges_fn)(const uint32_t *words, uint32_t batch,
-                                       uint32_t head, uint32_t q_tile,
-                                       uint32_t *out, uint32_t capacity);
+ * neighbouring tiles of one class are one range. Of the buffers only tables are
+ * read. */
+typedef uint32_t (*attn_cpu_ranges_fn)(const uint32_t *words, void *const *buffers,
+                                       uint32_t batch, uint32_t head,
+                                       uint32_t q_tile, uint32_t *out,
+                                       uint32_t capacity);
 
 #endif

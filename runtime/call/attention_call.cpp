@@ -266,10 +266,8 @@ Status AttentionCall::put_binding(const Device &device, const KernelInfo &info, 
     }
     flat.strides[3] = 1;
     placed = &flat;
-    for (uint32_t i = 0; i < 3; ++i) {
-      uint32_t axis = view.rank == 4 ? i + 1 : i;
-      words[i] = axis < view.rank ? static_cast<uint32_t>(view.shape[axis]) : 0;
-    }
+    for (uint32_t i = 0; i < view.rank; ++i)
+      words[i] = static_cast<uint32_t>(view.shape[i]);
   } else {
     bool is_input = binding.role == BindingRole::input;
     bool is_part = binding.role == BindingRole::part_o;
@@ -325,7 +323,14 @@ Status AttentionCall::put_binding(const Device &device, const KernelInfo &info, 
   if (binding.role != BindingRole::table)
     for (int i = 0; i < 3; ++i)
       words[i] = static_cast<uint32_t>(view.strides[i]);
-  words[3] = static_cast<uint32_t>((view.offset - begin) / element);
+  // The four words of a table of rank 4 are its extents.
+  if (binding.role != BindingRole::table || view.rank < 4)
+    words[3] = static_cast<uint32_t>((view.offset - begin) / element);
+  else if (begin != view.offset)
+    return Status::invalid_input("table ", name, " starts at byte ", view.offset,
+                                 " of its buffer; on this device a table of 4 axes must start at a "
+                                 "multiple of ",
+                                 step);
   size_t size = std::max<size_t>(view.offset - begin + bytes, 1);
   buffers_[index] = {view.buffer, begin, std::min(size, view.buffer->size() - begin)};
   return {};

@@ -37,4 +37,13 @@ bool evaluateScalarOp(mlir::Operation &op, ScalarValues &values, const ScalarEnv
 std::vector<Scalar> evaluateScalars(mlir::Block &block, const std::vector<Scalar> &arguments,
                                     const ScalarEnvironment &env);
 
+struct TileAnswer {
+  bool any = false, all = false;
+};
+
+// What a walk over keys says of the tile of these positions (ends included): the
+// classify region, and where that leaves doubt, the same about the parts.
+TileAnswer classifyTile(mlir::tile::ForKeysOp walk, int64_t qLow, int64_t qHigh, int64_t kLow,
+                        int64_t kHigh, const ScalarEnvironment &env);
+
 } // namespace attn::interpreter

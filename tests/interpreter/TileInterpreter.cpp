@@ -156,19 +156,13 @@ void Item::walk(tile::ForKeysOp op) {
     for (int64_t begin = 0; begin < segment.length; begin += blockK) {
       KeyBlock block{segment.firstSlot + begin, segment.firstPosition + begin,
                      std::min<int64_t>(blockK, segment.length - begin)};
-      auto classes = evaluateScalars(op.getClassify().front(),
-                                     {{low, 0},
-                                      {high, 0},
-                                      {block.position, 0},
-                                      {block.position + block.count - 1, 0},
-                                      {head, 0},
-                                      {batch, 0}},
-                                     env);
-      if (!classes[0].integer) {
+      TileAnswer answer = classifyTile(op, low, high, block.position,
+                                       block.position + block.count - 1, env);
+      if (!answer.any) {
         ++result.empty;
         continue;
       }
-      bool full = classes[1].integer && block.count == blockK;
+      bool full = answer.all && block.count == blockK;
       ++(full ? result.full : result.partial);
       Block &body = full ? op.getFull().front() : op.getPartial().front();
       keys[body.getArgument(0)] = block;

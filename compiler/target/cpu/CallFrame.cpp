@@ -94,8 +94,7 @@ ScalarContext CallFrame::scalars(const CpuArch &arch) {
   return context;
 }
 
-// The index is clamped dimension by dimension. A table of rank 4 leaves its
-// outermost extent unsaid, so there only the lower end can be enforced.
+// The index is clamped dimension by dimension.
 Value CallFrame::tableLoad(LaneBuilder &b, int64_t index, ValueRange indices, Type type) {
   OpBuilder &builder = b.builder;
   Location loc = b.loc;
@@ -107,21 +106,20 @@ Value CallFrame::tableLoad(LaneBuilder &b, int64_t index, ValueRange indices, Ty
     return vector::BroadcastOp::create(
         builder, loc, VectorType::get(vector.getShape(), scalar.getType()), scalar);
   };
-  int64_t rank = indices.size(), implied = rank == 4 ? 1 : 0;
+  int64_t rank = indices.size();
   Value linear;
   for (int64_t dim = 0; dim < rank; ++dim) {
     Value at = arith::MaxSIOp::create(builder, loc, indices[dim], like(b.constI32(0)));
-    Value extent = dim < implied ? Value() : bindingWord(b, index, dim - implied);
-    if (extent) {
-      Value last = arith::SubIOp::create(builder, loc, extent, b.constI32(1));
-      at = arith::MinSIOp::create(builder, loc, at, like(last));
-    }
+    Value extent = bindingWord(b, index, dim);
+    Value last = arith::SubIOp::create(builder, loc, extent, b.constI32(1));
+    at = arith::MinSIOp::create(builder, loc, at, like(last));
     if (linear)
       at = arith::AddIOp::create(builder, loc,
                                  arith::MulIOp::create(builder, loc, linear, like(extent)), at);
     linear = at;
   }
-  linear = arith::AddIOp::create(builder, loc, linear, like(bindingWord(b, index, 3)));
+  if (rank < 4)
+    linear = arith::AddIOp::create(builder, loc, linear, like(bindingWord(b, index, 3)));
   Value base = b.load(b.pointer(), b.address(buffers, b.pointer(), index), 8, true);
   // Memory knows no signs; what a narrow integer is extended by does.
   bool isUnsigned = attr.getElementType().isUnsignedInteger();

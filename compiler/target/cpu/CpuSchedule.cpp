@@ -166,6 +166,9 @@ BlockShape mlir::attn::chooseCpuBlocks(StringRef name, const KernelShape &shape)
   const CpuArch *arch = findCpuArch(name);
   if (!arch)
     return {};
-  CpuSchedule schedule = findCpuSchedule(*arch, shape);
-  return {schedule.subTiles * schedule.vectors * arch->width, schedule.blockK};
+  return blocksOf(*arch, findCpuSchedule(*arch, shape));
+}
+
+BlockShape mlir::attn::blocksOf(const CpuArch &arch, const CpuSchedule &schedule) {
+  return {schedule.subTiles * schedule.vectors * arch.width, schedule.blockK};
 }

@@ -17,6 +17,8 @@ inline constexpr char kCpuScheduleAttr[] = "attn.cpu_schedule";
 CpuSchedule findCpuSchedule(const CpuArch &arch, const KernelShape &shape);
 /// What `kernel` asks for, else the table's row for its shape.
 CpuSchedule cpuScheduleOf(tile::KernelOp kernel, const CpuArch &arch);
+/// The blocks of a kernel that follows `schedule`.
+BlockShape blocksOf(const CpuArch &arch, const CpuSchedule &schedule);
 void setCpuSchedule(tile::KernelOp kernel, const CpuSchedule &schedule);
 
 /// Why `arch` cannot follow `schedule`; empty if it can.

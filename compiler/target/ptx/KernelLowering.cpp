@@ -137,12 +137,8 @@ Value PtxLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueR
   int64_t rank = indices.size();
   Value flat;
   for (auto [d, index] : llvm::enumerate(indices)) {
-    // Of a table of rank 4 the outermost extent is not among the words.
-    bool known = rank < 4 || d > 0;
-    Value extent = known ? word(p, first + d - (rank == 4)) : Value();
-    Value clamped = p.maxS(index, p.i32(0));
-    if (known)
-      clamped = p.minS(clamped, p.add(extent, -1));
+    Value extent = word(p, first + d);
+    Value clamped = p.minS(p.maxS(index, p.i32(0)), p.add(extent, -1));
     flat = flat ? p.add(p.mul(flat, extent), clamped) : clamped;
   }
   Type element = buffers[binding].element;
@@ -150,7 +146,7 @@ Value PtxLowering::tableLoad(OpBuilder &b, Location loc, int64_t binding, ValueR
   if (isUnsigned) // memory knows no signs
     element = b.getIntegerType(element.getIntOrFloatBitWidth());
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
-  Value position = p.wide(p.add(flat, word(p, first + 3)));
+  Value position = p.wide(rank < 4 ? p.add(flat, word(p, first + 3)) : flat);
   Value pointer =
       p.offset(buffers[binding].pointer, arith::MulIOp::create(p, loc, position, p.i64(bytes)));
   Value value = p.load(pointer, element, bytes);

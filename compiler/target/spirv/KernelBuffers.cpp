@@ -239,21 +239,16 @@ Value KernelBuffers::loadElement(OpBuilder &b, Location loc, int64_t binding, Va
 
 Value KernelBuffers::tableElement(OpBuilder &b, Location loc, int64_t binding, ValueRange indices,
                                   Type type) {
-  // Stride words hold the extents from the outermost; of rank 4 the outermost
-  // is not known, and only its lower bound is kept.
-  int64_t rank = indices.size(), unknown = rank > 3 ? rank - 3 : 0;
+  int64_t rank = indices.size();
   Value zero = i32(b, loc, 0), at;
   for (int64_t i = 0; i < rank; ++i) {
-    Value index = arith::MaxSIOp::create(b, loc, indices[i], zero);
-    if (i < unknown) {
-      at = index;
-      continue;
-    }
-    Value extent = strideWord(binding, i - unknown);
+    Value extent = strideWord(binding, i);
     Value last = arith::SubIOp::create(b, loc, extent, i32(b, loc, 1));
-    index = arith::MinSIOp::create(b, loc, index, last);
+    Value index = arith::MinSIOp::create(b, loc, arith::MaxSIOp::create(b, loc, indices[i], zero), last);
     at = at ? add(b, loc, mul(b, loc, at, extent), index) : index;
   }
   at = at ? at : zero;
-  return loadElement(b, loc, binding, add(b, loc, at, strideWord(binding, 3)), type);
+  if (rank < 4)
+    at = add(b, loc, at, strideWord(binding, 3));
+  return loadElement(b, loc, binding, at, type);
 }

@@ -117,13 +117,12 @@ Stored storeInput(const Call::Input &input, const Call &call, int dim, ElementTy
   return stored;
 }
 
-// A table's words are its extents from the outermost, of which rank 4 omits the first.
+// A table's words are its extents from the outermost.
 Stored storeTable(const Call::Table &table, ElementType type) {
   Stored stored;
   stored.dim = table.values.size(), stored.size = element_size(type);
-  size_t first = table.extents.size() > 3 ? 1 : 0;
-  for (size_t d = first; d < table.extents.size(); ++d)
-    stored.words[d - first] = table.extents[d];
+  for (size_t d = 0; d < table.extents.size(); ++d)
+    stored.words[d] = table.extents[d];
   stored.bytes.resize(table.values.size() * stored.size);
   for (size_t i = 0; i < table.values.size(); ++i)
     if (type == ElementType::i32) {
