@@ -13,53 +13,6 @@ namespace attn::graph {
 static constexpr size_t kLargestFolded = size_t(1) << 28;
 static constexpr int64_t kLargestTensor = int64_t(1) << 40;
 
-static Status convert_type(onnx::DataType from, DType &to) {
-  switch (from) {
-  case onnx::DataType::f32:
-    to = DType::f32;
-    return {};
-  case onnx::DataType::f64:
-    to = DType::f64;
-    return {};
-  case onnx::DataType::f16:
-    to = DType::f16;
-    return {};
-  case onnx::DataType::bf16:
-    to = DType::bf16;
-    return {};
-  case onnx::DataType::i8:
-    to = DType::i8;
-    return {};
-  case onnx::DataType::u8:
-    to = DType::u8;
-    return {};
-  case onnx::DataType::i16:
-    to = DType::i16;
-    return {};
-  case onnx::DataType::u16:
-    to = DType::u16;
-    return {};
-  case onnx::DataType::i32:
-    to = DType::i32;
-    return {};
-  case onnx::DataType::u32:
-    to = DType::u32;
-    return {};
-  case onnx::DataType::i64:
-    to = DType::i64;
-    return {};
-  case onnx::DataType::u64:
-    to = DType::u64;
-    return {};
-  case onnx::DataType::boolean:
-    to = DType::boolean;
-    return {};
-  default:
-    return Status::invalid_input("has element type ", static_cast<int>(from), " (",
-                                 onnx::data_type_name(from), "), which is not read");
-  }
-}
-
 Result<std::vector<int64_t>> NodeView::constant_integers(size_t i) const {
   const Value *v = in(i);
   if (!v)
@@ -285,18 +238,95 @@ private:
     node.op = source.op;
     node.domain = source.domain;
     node.attributes = source.attributes;
-    bool constant = true;
-    for (const std::string &name : source.inputs) {
+    for (const std::string &name : source.inputs)
       node.inputs.push_back(name.empty() ? kAbsent : names_.at(name));
-      constant &= name.empty() || graph_.values[node.inputs.back()].is_constant();
-    }
-    const OpDef *def = find_op(node.domain, node.op);
-    size_t first = graph_.values.size();
     for (const std::string &name : source.outputs)
       node.outputs.push_back(name.empty() ? kAbsent : add_value(name, {}));
+    if (casts_to_itself(node)) {
+      node.op = "Identity";
+      node.inputs.resize(1);
+    }
+    return needs_f32(node) ? append_widened(std::move(node)) : append(std::move(node));
+  }
+
+  bool casts_to_itself(const Node &node) const {
+    if ((node.op != "Cast" && node.op != "CastLike") || node.input(0) == kAbsent)
+      return false;
+    const DType from = graph_.values[node.inputs[0]].type.dtype;
+    if (node.op == "Cast")
+      return node.integer("to", 0) == static_cast<int64_t>(onnx_type(from));
+    return node.input(1) != kAbsent && graph_.values[node.inputs[1]].type.dtype == from;
+  }
+
+  static bool is_narrow(DType t) { return t == DType::f16 || t == DType::bf16; }
+
+  // Operators that compute, and those that move what was computed in f32.
+  bool needs_f32(const Node &node) const {
+    bool narrow = false, computed = false;
+    for (int in : node.inputs)
+      if (in != kAbsent && is_narrow(graph_.values[in].type.dtype)) {
+        narrow = true;
+        computed |= wide_.count(in) != 0;
+      }
+    const OpDef *def = find_op(node.domain, node.op);
+    const bool moves = (def->flags & kView) || node.op == "Where" || node.op == "Concat";
+    return narrow && ((def->flags & kF32) || (computed && moves));
+  }
+
+  // f16 and bf16 are types to store: x -> Cast -> operator in f32 -> Cast -> y. Operators that
+  // follow each other hand over in f32.
+  Status append_widened(Node node) {
+    // ONNX gives results the type of the first operand, RMSNormalization and Where that of
+    // the second.
+    const size_t typed = node.op == "RMSNormalization" || node.op == "Where" ? 1 : 0;
+    const DType result =
+        node.input(typed) == kAbsent ? DType::f32 : graph_.values[node.inputs[typed]].type.dtype;
+    for (int &in : node.inputs)
+      if (in != kAbsent && is_narrow(graph_.values[in].type.dtype)) {
+        auto [known, added] = wide_.try_emplace(in, kAbsent);
+        if (added) {
+          known->second = graph_.add_value(graph_.values[in].name + ".f32", {});
+          ATTN_RETURN_IF_ERROR(append_cast(in, known->second, DType::f32));
+        }
+        in = known->second;
+      }
+    const std::vector<int> results = node.outputs;
+    for (int &out : node.outputs)
+      if (out != kAbsent)
+        out = graph_.add_value(graph_.values[out].name + ".f32", {});
+    const std::vector<int> computed = node.outputs;
+    ATTN_RETURN_IF_ERROR(append(std::move(node)));
+    for (size_t i = 0; i < results.size(); ++i)
+      if (results[i] != kAbsent) {
+        const DType made = graph_.values[computed[i]].type.dtype;
+        if (made == DType::f32)
+          wide_[results[i]] = computed[i];
+        ATTN_RETURN_IF_ERROR(
+            append_cast(computed[i], results[i], made == DType::f32 ? result : made));
+      }
+    return {};
+  }
+
+  Status append_cast(int from, int to, DType type) {
+    Node cast;
+    cast.name = graph_.values[to].name;
+    cast.op = "Cast";
+    cast.inputs = {from};
+    cast.outputs = {to};
+    cast.set("to", static_cast<int64_t>(onnx_type(type)));
+    return append(std::move(cast));
+  }
+
+  // Infers the types of a node's outputs, then folds it or takes it into the graph.
+  Status append(Node node) {
+    const OpDef *def = find_op(node.domain, node.op);
+    bool constant = true;
+    for (int in : node.inputs)
+      constant &= in == kAbsent || graph_.values[in].is_constant();
     std::vector<TensorType> types(node.outputs.size());
     InferContext infer{{graph_, node}, types};
     ATTN_RETURN_IF_ERROR(def->infer(infer));
+    size_t bytes = 0;
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kAbsent)
         continue;
@@ -306,12 +336,10 @@ private:
         if (types[i].shape[d] < 0 || types[i].shape[d] > kLargestTensor)
           return Status::invalid_input("makes a tensor of impossible size ", types[i].text());
       graph_.values[node.outputs[i]].type = types[i];
+      bytes += types[i].bytes();
     }
-    if (node.op == "Shape" && node.domain.empty())
+    if ((node.op == "Shape" || node.op == "Size") && node.domain.empty())
       return fold_shape(node);
-    size_t bytes = 0;
-    for (size_t v = first; v < graph_.values.size(); ++v)
-      bytes += graph_.values[v].type.bytes();
     if (constant && bytes <= kLargestFolded)
       return fold(node);
     graph_.nodes.push_back(std::move(node));
@@ -345,11 +373,16 @@ private:
   Status fold_shape(const Node &node) {
     const Shape &in = graph_.values[node.inputs[0]].type.shape;
     Value &value = graph_.values[node.outputs[0]];
+    ATTN_RETURN_IF_ERROR(allocate_constant(value));
+    auto *sizes = static_cast<int64_t *>(const_cast<void *>(value.data));
+    if (node.op == "Size") {
+      *sizes = in.elements();
+      return {};
+    }
     int64_t start = node.integer("start", 0);
     start = std::clamp<int64_t>(start < 0 ? start + in.rank : start, 0, in.rank);
-    ATTN_RETURN_IF_ERROR(allocate_constant(value));
     for (int64_t i = 0; i < value.type.elements(); ++i)
-      static_cast<int64_t *>(const_cast<void *>(value.data))[i] = in[static_cast<int>(start + i)];
+      sizes[i] = in[static_cast<int>(start + i)];
     return {};
   }
 
@@ -357,6 +390,7 @@ private:
   const BuildOptions &options_;
   Graph &graph_;
   std::map<std::string, int> names_;
+  std::map<int, int> wide_; // values of f16 and bf16 -> the same in f32
 };
 
 } // namespace

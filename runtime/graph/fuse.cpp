@@ -238,6 +238,8 @@ private:
         continue;
       int out = g_.nodes[i].outputs[0], mul = only_reader(out);
       const Shape full = shape(out);
+      if (first_normalised_axis(g_.nodes[i], full.rank) + 1 != full.rank)
+        continue;
       auto fits = [&](int v) {
         Shape wide;
         return f32(v) && shape(v).rank > 0 && shape(v).back() == full.back() &&

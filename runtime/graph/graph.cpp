@@ -2,9 +2,37 @@
 // pass has changed it.
 #include "runtime/graph/graph.h"
 
+#include <utility>
+
 namespace attn::graph {
 
 using Kind = onnx::Attribute::Kind;
+
+static constexpr std::pair<DType, onnx::DataType> element_types[] = {
+    {DType::f32, onnx::DataType::f32},        {DType::f64, onnx::DataType::f64},
+    {DType::f16, onnx::DataType::f16},        {DType::bf16, onnx::DataType::bf16},
+    {DType::i8, onnx::DataType::i8},          {DType::u8, onnx::DataType::u8},
+    {DType::i16, onnx::DataType::i16},        {DType::u16, onnx::DataType::u16},
+    {DType::i32, onnx::DataType::i32},        {DType::u32, onnx::DataType::u32},
+    {DType::i64, onnx::DataType::i64},        {DType::u64, onnx::DataType::u64},
+    {DType::boolean, onnx::DataType::boolean}};
+
+Status convert_type(onnx::DataType from, DType &to) {
+  for (auto [ours, file] : element_types)
+    if (file == from) {
+      to = ours;
+      return {};
+    }
+  return Status::invalid_input("has element type ", static_cast<int>(from), " (",
+                               onnx::data_type_name(from), "), which is not read");
+}
+
+onnx::DataType onnx_type(DType type) {
+  for (auto [ours, file] : element_types)
+    if (ours == type)
+      return file;
+  return onnx::DataType::undefined;
+}
 
 const onnx::Attribute *Node::find(std::string_view attribute) const {
   for (const onnx::Attribute &a : attributes)

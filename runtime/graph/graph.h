@@ -2,6 +2,7 @@
 // nodes and the fused nodes that passes make ("attn" domain) look alike.
 #pragma once
 
+#include "runtime/base/status.h"
 #include "runtime/graph/types.h"
 #include "runtime/onnx/model.h"
 #include <memory>
@@ -9,6 +10,10 @@
 #include <vector>
 
 namespace attn::graph {
+
+// Element types of files and of the graph; fails for those that are not read.
+Status convert_type(onnx::DataType from, DType &to);
+onnx::DataType onnx_type(DType type);
 
 inline constexpr int kAbsent = -1; // an optional input that is not given
 

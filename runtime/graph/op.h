@@ -84,6 +84,7 @@ enum OpFlag : uint32_t {
   kView = 1u << 4,         // the output is the input, seen otherwise (see views.cpp)
   kPacksWeights = 1u << 5, // copies its constants when made; they are dropped then
   kWritesRows = 1u << 6,   // updates rows of axis 2 of what it made before, and counts the writes
+  kF32 = 1u << 7,          // computes floats in f32: f16 and bf16 are widened before, rounded after
 };
 
 struct OpDef {

@@ -43,6 +43,9 @@ private:
   static bool accepts(const OpDef &def, const Node &node, size_t input, const Tensor &t) {
     if (def.flags & (kStrided | kElementwise))
       return true;
+    const bool norm = node.op == "LayerNormalization" || node.op == "RMSNormalization";
+    if (norm && first_normalised_axis(node, t.shape.rank) < t.shape.rank - 1)
+      return is_dense(t.shape, t.strides);
     if ((def.flags & kStridedRows) || (node.domain == "attn" && node.op == "Gemm" && input == 3))
       return rows_dense(t);
     return is_dense(t.shape, t.strides);

@@ -35,6 +35,11 @@ Status resolve_axis(int64_t axis, int rank, int &out) {
   return {};
 }
 
+int first_normalised_axis(const Node &node, int rank) {
+  int axis = rank - 1;
+  return resolve_axis(node.integer("axis", -1), rank, axis).ok() ? axis : rank - 1;
+}
+
 static Status set_reshaped(InferContext &c, const Shape &shape) {
   if (shape.elements() != c.shape(0).elements())
     return Status::invalid_input("cannot reshape ", c.shape(0).text(), " to ", shape.text());

@@ -23,5 +23,7 @@ Shape broadcast_strides(const Shape &shape, const Tensor &t);
 
 // `axis` in [-rank, rank) made non-negative.
 Status resolve_axis(int64_t axis, int rank, int &out);
+// The first of the axes that a normalisation node runs over, up to the last one.
+int first_normalised_axis(const Node &node, int rank);
 
 } // namespace attn::graph

@@ -6,10 +6,16 @@
 
 namespace attn::ops {
 
+// What the fourth output of Attention shows of the scores.
+enum class Products : uint8_t { raw, softcapped, masked, probabilities, none };
+
 struct AttentionShape {
   int64_t batch = 0, heads = 0, kv_heads = 0, q_len = 0, qk_dim = 0, v_dim = 0;
   int64_t past_len = 0, new_len = 0, kv_len = 0;
-  bool rank3 = false, causal = false, has_lengths = false, int8_cache = false;
+  int64_t left_window = -1, right_window = -1; // keys before and after the query's own; -1: all
+  int64_t mask_columns = 0; // a mask shorter than the keys masks the rest; 0: no mask
+  bool rank3 = false, causal = false, has_lengths = false, int8_cache = false, softmax_f64 = false;
+  Products products = Products::none;
   float scale = 0, softcap = 0;
 };
 

@@ -209,6 +209,12 @@ template <typename T> T apply(const std::string &op, T a, T b) {
   if (op == "Max")
     return a > b ? a : b;
   if constexpr (std::is_integral_v<T>) {
+    if (op == "Mod") { // of the divisor's sign
+      if (b == 0 || b == T(-1))
+        return 0;
+      T rest = a % b;
+      return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+    }
     if (op == "Div")
       return b == 0       ? T(0)
              : b == T(-1) ? static_cast<T>(U(0) - static_cast<U>(a))
@@ -286,8 +292,12 @@ KernelResult make_elementwise(const MakeContext &c) {
         program.push_back({true, code, i == 1 ? 0 : inputs + i - 2, i});
       return KernelResult(std::make_unique<Program>(c, std::move(program)));
     }
-    return Status::invalid_input("has attributes that this runtime does not run");
+    return Status::invalid_input(c.node.op == "Mod"
+                                     ? "is run on int32 and int64 only, and this is float32"
+                                     : "has attributes that this runtime does not run");
   }
+  if (c.node.op == "Mod" && (c.node.integer("fmod", 0) || c.inputs[0].dtype == DType::f64))
+    return Status::invalid_input("has fmod = 1 or floats; the modulus of integers is run");
   static const char *const floats_only[] = {"Tanh", "Sigmoid", "Relu",     "Gelu",
                                             "Erf",  "Swish",   "Softplus", "Round"};
   for (const char *op : floats_only)

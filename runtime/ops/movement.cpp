@@ -103,8 +103,83 @@ KernelResult make_gather(const MakeContext &c) {
   });
 }
 
+// ---- Pad ------------------------------------------------------------------------
+
+// Elements before and after every axis.
+static Status read_pads(const NodeView &c, Shape &before, Shape &after) {
+  const int rank = c.shape(0).rank;
+  for (int i = 0; i < rank; ++i) {
+    before.push(0);
+    after.push(0);
+  }
+  ATTN_RETURN_IF_ERROR(c.require(1, "the pads"));
+  ATTN_ASSIGN_OR_RETURN(std::vector<int64_t> pads, c.constant_integers(1));
+  std::vector<int64_t> axes;
+  if (c.has(3)) {
+    ATTN_ASSIGN_OR_RETURN(axes, c.constant_integers(3));
+  } else {
+    for (int i = 0; i < rank; ++i)
+      axes.push_back(i);
+  }
+  if (pads.size() != 2 * axes.size())
+    return Status::invalid_input("has ", pads.size(), " pads for ", axes.size(), " axes");
+  for (size_t i = 0; i < axes.size(); ++i) {
+    int axis;
+    ATTN_RETURN_IF_ERROR(graph::resolve_axis(axes[i], rank, axis));
+    before[axis] = pads[i];
+    after[axis] = pads[i + axes.size()];
+    if (pads[i] < 0 || pads[i + axes.size()] < 0)
+      return Status::invalid_input("has a negative pad, which is not run: use Slice");
+  }
+  return {};
+}
+
+Status infer_pad(InferContext &c) {
+  ATTN_RETURN_IF_ERROR(c.require(0, "the input"));
+  if (c.node.text("mode", "constant") != "constant")
+    return Status::invalid_input("has mode '", c.node.text("mode", ""), "'; constant is run");
+  Shape before, after, out = c.shape(0);
+  ATTN_RETURN_IF_ERROR(read_pads(c, before, after));
+  for (int i = 0; i < out.rank; ++i)
+    if (__builtin_add_overflow(out[i], before[i], &out[i]) ||
+        __builtin_add_overflow(out[i], after[i], &out[i]))
+      return Status::invalid_input("has pads that are too large");
+  if (c.has(2) && (c.dtype(2) != c.dtype(0) || c.shape(2).elements() != 1))
+    return Status::invalid_input("fills ", c.in(0)->type.text(), " with ", c.in(2)->type.text());
+  c.set({c.dtype(0), out});
+  return {};
+}
+
+KernelResult make_pad(const MakeContext &c) {
+  Shape before, after;
+  ATTN_RETURN_IF_ERROR(read_pads(c, before, after));
+  return make_kernel([before, filled = c.has(2)](const RunArgs &args) {
+    const Tensor &out = *args.out[0]; // dense
+    const size_t size = graph::dtype_size(out.dtype);
+    const uint64_t zero = 0;
+    const void *value = filled ? args.in[2]->data : &zero;
+    char *to = out.as<char>();
+    for (int64_t i = 0; i < out.elements(); ++i, to += size)
+      std::memcpy(to, value, size);
+    Tensor inner = out;
+    inner.shape = args.in[0]->shape;
+    int64_t offset = 0;
+    for (int i = 0; i < inner.shape.rank; ++i)
+      offset += before[i] * out.strides[i];
+    inner.data = out.as<char>() + offset * static_cast<int64_t>(size);
+    graph::copy_tensor(*args.in[0], inner);
+    return Status();
+  });
+}
+
+// ---- Sizes and index lists -----------------------------------------------------
+
 Status infer_shape(InferContext &c) {
   ATTN_RETURN_IF_ERROR(c.require(0, "the input"));
+  if (c.node.op == "Size") {
+    c.set({DType::i64, {}});
+    return {};
+  }
   int64_t rank = c.shape(0).rank, start = c.node.integer("start", 0),
           end = c.node.integer("end", rank);
   start = std::clamp<int64_t>(start < 0 ? start + rank : start, 0, rank);
@@ -178,21 +253,7 @@ Status infer_constant_of_shape(InferContext &c) {
   const onnx::Attribute *value = c.node.find("value");
   DType dtype = DType::f32;
   if (value) {
-    switch (value->tensor.type) {
-    case onnx::DataType::f32:
-      break;
-    case onnx::DataType::i64:
-      dtype = DType::i64;
-      break;
-    case onnx::DataType::i32:
-      dtype = DType::i32;
-      break;
-    case onnx::DataType::boolean:
-      dtype = DType::boolean;
-      break;
-    default:
-      return Status::invalid_input("fills with ", onnx::data_type_name(value->tensor.type));
-    }
+    ATTN_RETURN_IF_ERROR(graph::convert_type(value->tensor.type, dtype));
     if (value->tensor.data.size() < graph::dtype_size(dtype))
       return Status::invalid_input("has an empty value");
   }

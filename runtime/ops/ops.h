@@ -6,6 +6,8 @@
 #include "runtime/graph/views.h"
 #include "runtime/ops/isa.h"
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace attn::ops {
 
@@ -46,6 +48,7 @@ ATTN_OP(attention) // attention.cpp
 ATTN_OP(copy)      // movement.cpp
 ATTN_OP(concat)
 ATTN_OP(gather)
+ATTN_OP(pad)
 ATTN_OP(shape)
 ATTN_OP(range)
 ATTN_OP(constant_of_shape)
@@ -116,6 +119,18 @@ void for_rows(ThreadPool &pool, int64_t rows, int64_t elements, Body &&body) {
   int64_t grain = (rows + pieces - 1) / pieces;
   pool.parallel_for(static_cast<uint32_t>(rows), static_cast<uint32_t>(grain),
                     [&](uint32_t begin, uint32_t end, uint32_t) { body(begin, end); });
+}
+
+// Softmax in double precision; zeros where all of x is -inf. y may be x.
+template <typename T> void softmax_f64(const T *x, T *y, int64_t n) {
+  double top = -std::numeric_limits<double>::infinity(), total = 0;
+  for (int64_t i = 0; i < n; ++i)
+    top = std::max(top, static_cast<double>(x[i]));
+  const bool masked = std::isinf(top) && top < 0;
+  for (int64_t i = 0; i < n; ++i)
+    total += masked ? 0 : std::exp(static_cast<double>(x[i]) - top);
+  for (int64_t i = 0; i < n; ++i)
+    y[i] = static_cast<T>(masked ? 0 : std::exp(static_cast<double>(x[i]) - top) / total);
 }
 
 } // namespace attn::ops

@@ -21,51 +21,55 @@ static const OpDef table[] = {
     {"Expand", "", kView, infer_expand, nullptr},
     // Element by element; runs of them become one attn::Elementwise.
     {"Elementwise", "attn", kElementwise | kStrided, infer_elementwise, make_elementwise},
-#define ATTN_EW(NAME) {NAME, "", kElementwise | kStrided, infer_elementwise, make_elementwise},
+#define ATTN_EW(NAME)                                                                             \
+  {NAME, "", kElementwise | kStrided | kF32, infer_elementwise, make_elementwise},
     ATTN_EW("Add") ATTN_EW("Sub") ATTN_EW("Mul") ATTN_EW("Div") ATTN_EW("Pow") ATTN_EW("Min")
         ATTN_EW("Max") ATTN_EW("Neg") ATTN_EW("Abs") ATTN_EW("Sqrt") ATTN_EW("Reciprocal")
             ATTN_EW("Exp") ATTN_EW("Log") ATTN_EW("Sin") ATTN_EW("Cos") ATTN_EW("Tanh")
                 ATTN_EW("Sigmoid") ATTN_EW("Relu") ATTN_EW("Gelu") ATTN_EW("Swish") ATTN_EW("Erf")
-                    ATTN_EW("Floor") ATTN_EW("Ceil") ATTN_EW("Round") ATTN_EW("Softplus")
+                    ATTN_EW("Floor") ATTN_EW("Ceil") ATTN_EW("Round") ATTN_EW("Softplus") ATTN_EW("Mod")
 #undef ATTN_EW
-                        {"Clip", "", kStrided, infer_clip, make_clip},
+                        {"Clip", "", kStrided | kF32, infer_clip, make_clip},
     {"Where", "", kStrided, infer_where, make_where},
     {"Cast", "", kStrided, infer_cast, make_cast},
-    {"Equal", "", kStrided, infer_compare, make_compare},
-    {"Less", "", kStrided, infer_compare, make_compare},
-    {"LessOrEqual", "", kStrided, infer_compare, make_compare},
-    {"Greater", "", kStrided, infer_compare, make_compare},
-    {"GreaterOrEqual", "", kStrided, infer_compare, make_compare},
+    {"CastLike", "", kStrided, infer_cast, make_cast},
+    {"Equal", "", kStrided | kF32, infer_compare, make_compare},
+    {"Less", "", kStrided | kF32, infer_compare, make_compare},
+    {"LessOrEqual", "", kStrided | kF32, infer_compare, make_compare},
+    {"Greater", "", kStrided | kF32, infer_compare, make_compare},
+    {"GreaterOrEqual", "", kStrided | kF32, infer_compare, make_compare},
     {"And", "", kStrided, infer_compare, make_compare},
     {"Or", "", kStrided, infer_compare, make_compare},
     {"Not", "", kStrided, infer_not, make_not},
     // Matrix products.
-    {"MatMul", "", kPacksWeights, infer_matmul, make_matmul},
-    {"Gemm", "", kPacksWeights, infer_gemm, make_gemm},
+    {"MatMul", "", kPacksWeights | kF32, infer_matmul, make_matmul},
+    {"Gemm", "", kPacksWeights | kF32, infer_gemm, make_gemm},
     {"Gemm", "attn", kPacksWeights, infer_fused_gemm, make_fused_gemm},
     {"GemmGroup", "attn", kPacksWeights, infer_gemm_group, make_gemm_group},
     // Rows.
-    {"LayerNormalization", "", kStridedRows, infer_norm, make_norm},
-    {"RMSNormalization", "", kStridedRows, infer_norm, make_norm},
+    {"LayerNormalization", "", kStridedRows | kF32, infer_norm, make_norm},
+    {"RMSNormalization", "", kStridedRows | kF32, infer_norm, make_norm},
     {"Norm", "attn", kStridedRows, infer_norm, make_norm},
-    {"Softmax", "", kStridedRows, infer_softmax, make_softmax},
-    {"ReduceMean", "", kStrided, infer_reduce, make_reduce},
-    {"ReduceSum", "", kStrided, infer_reduce, make_reduce},
-    {"ReduceMax", "", kStrided, infer_reduce, make_reduce},
-    {"ReduceMin", "", kStrided, infer_reduce, make_reduce},
+    {"Softmax", "", kStridedRows | kF32, infer_softmax, make_softmax},
+    {"ReduceMean", "", kStrided | kF32, infer_reduce, make_reduce},
+    {"ReduceSum", "", kStrided | kF32, infer_reduce, make_reduce},
+    {"ReduceMax", "", kStrided | kF32, infer_reduce, make_reduce},
+    {"ReduceMin", "", kStrided | kF32, infer_reduce, make_reduce},
     // Positions, caches, attention.
-    {"RotaryEmbedding", "", kStridedRows | kStridedOut, infer_rope, make_rope},
+    {"RotaryEmbedding", "", kStridedRows | kStridedOut | kF32, infer_rope, make_rope},
     {"RopeCache", "attn", kStridedRows | kWritesRows, infer_rope, make_rope_cache},
     {"TensorScatter", "", kStridedRows | kWritesRows, infer_tensor_scatter, make_tensor_scatter},
     {"QuantisedScatter", "attn", kStridedRows | kWritesRows, infer_quantised_scatter,
      make_quantised_scatter},
-    {"Attention", "", kStridedRows | kStridedOut, infer_attention, make_attention},
+    {"Attention", "", kStridedRows | kStridedOut | kF32, infer_attention, make_attention},
     {"Attention", "attn", kStridedRows | kStridedOut, infer_attention, make_attention},
     // Data movement.
     {"Copy", "attn", kStrided, infer_copy, make_copy},
     {"Concat", "", kStrided, infer_concat, make_concat},
     {"Gather", "", 0, infer_gather, make_gather},
+    {"Pad", "", kStrided, infer_pad, make_pad},
     {"Shape", "", 0, infer_shape, make_shape},
+    {"Size", "", 0, infer_shape, make_shape},
     {"Range", "", 0, infer_range, make_range},
     {"ConstantOfShape", "", 0, infer_constant_of_shape, make_constant_of_shape},
 };

@@ -19,8 +19,6 @@ Status infer_norm(InferContext &c) {
     n *= x[i];
   if (n == 0)
     return Status::invalid_input("normalises over no elements");
-  if (axis != x.rank - 1 && x.back() != n)
-    return Status::invalid_input("normalises over several axes; only the last one is run");
   if (c.node.outputs.size() > 1)
     return Status::invalid_input("asks for the mean or deviation, which is not run");
   for (size_t i = 1; i <= 2; ++i)
@@ -35,8 +33,15 @@ Status infer_norm(InferContext &c) {
 }
 
 KernelResult make_norm(const MakeContext &c) {
-  const Shape &shape = c.outputs[0].shape;
-  RowWalk x(shape, c.inputs[0].strides), y(shape, c.outputs[0].strides), modulation[2];
+  // Several normalised axes lie dense, as the plan sees to: they are one row.
+  Shape shape = c.outputs[0].shape, x_strides = c.inputs[0].strides,
+        y_strides = c.outputs[0].strides;
+  for (int axis = graph::first_normalised_axis(c.node, shape.rank); shape.rank - 1 > axis;) {
+    shape[shape.rank - 2] *= shape[shape.rank - 1];
+    x_strides[shape.rank - 2] = y_strides[shape.rank - 2] = 1;
+    x_strides.rank = y_strides.rank = --shape.rank;
+  }
+  RowWalk x(shape, x_strides), y(shape, y_strides), modulation[2];
   bool has[5] = {};
   for (size_t i = 1; i < c.inputs.size() && i < 5; ++i) {
     has[i] = c.has(i);
@@ -72,12 +77,14 @@ KernelResult make_norm(const MakeContext &c) {
 // ---- Softmax ------------------------------------------------------------------
 
 Status infer_softmax(InferContext &c) {
-  ATTN_RETURN_IF_ERROR(c.require_dtype(0, DType::f32));
+  ATTN_RETURN_IF_ERROR(c.require(0, "the input"));
+  if (c.dtype(0) != DType::f64)
+    ATTN_RETURN_IF_ERROR(c.require_dtype(0, DType::f32));
   int axis;
   ATTN_RETURN_IF_ERROR(graph::resolve_axis(c.node.integer("axis", -1), c.shape(0).rank, axis));
   if (axis != c.shape(0).rank - 1)
     return Status::invalid_input("is over axis ", axis, "; only the last one is run");
-  c.set({DType::f32, c.shape(0)});
+  c.set({c.dtype(0), c.shape(0)});
   return {};
 }
 
@@ -87,6 +94,13 @@ KernelResult make_softmax(const MakeContext &c) {
     return Status::internal("softmax needs dense rows");
   RowWalk x(shape, c.inputs[0].strides), y(shape, c.outputs[0].strides);
   int64_t n = shape.back(), rows = n ? shape.elements() / n : 0;
+  if (c.outputs[0].dtype == DType::f64)
+    return make_kernel([=](const RunArgs &args) {
+      for (int64_t r = 0; r < rows; ++r)
+        softmax_f64(args.in[0]->as<double>() + x.offset(r), args.out[0]->as<double>() + y.offset(r),
+                    n);
+      return Status();
+    });
   return make_kernel([=, &table = isa()](const RunArgs &args) {
     for_rows(args.pool, rows, rows * n * 4, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)

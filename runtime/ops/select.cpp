@@ -75,25 +75,17 @@ KernelResult make_where(const MakeContext &c) {
 
 // ---- Cast -----------------------------------------------------------------
 
-static bool dtype_of_onnx(int64_t code, DType &out) {
-  static const std::pair<int, DType> known[] = {
-      {1, DType::f32},  {2, DType::u8},   {3, DType::i8},      {4, DType::u16},  {5, DType::i16},
-      {6, DType::i32},  {7, DType::i64},  {9, DType::boolean}, {10, DType::f16}, {11, DType::f64},
-      {12, DType::u32}, {13, DType::u64}, {16, DType::bf16}};
-  for (auto &[from, to] : known)
-    if (from == code) {
-      out = to;
-      return true;
-    }
-  return false;
-}
-
+// Cast names its type, CastLike has an operand of it.
 Status infer_cast(InferContext &c) {
   ATTN_RETURN_IF_ERROR(c.require(0, "the input"));
   DType to;
-  if (!dtype_of_onnx(c.node.integer("to", 0), to))
-    return Status::invalid_input("casts to element type ", c.node.integer("to", 0),
-                                 ", which is not read");
+  if (c.node.op == "CastLike") {
+    ATTN_RETURN_IF_ERROR(c.require(1, "the tensor whose type is taken"));
+    to = c.dtype(1);
+  } else {
+    auto code = static_cast<onnx::DataType>(c.node.integer("to", 0));
+    ATTN_RETURN_IF_ERROR(graph::convert_type(code, to));
+  }
   c.set({to, c.shape(0)});
   return {};
 }

@@ -174,9 +174,10 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
     return Status::invalid_input("matches none of the node patterns in [attention] of ",
                                  description_.path, ": add one that names its spec");
   }
-  if (c.has(3) || c.has(4) || s.causal || s.softcap != 0 || c.outputs.size() > 1)
-    return Status::invalid_input("has a mask, a past, is_causal, softcap or further outputs of its "
-                                 "own, which a kernel of spec ",
+  if (c.has(3) || c.has(4) || s.causal || s.softcap != 0 || s.left_window >= 0 ||
+      s.right_window >= 0 || c.outputs.size() > 1)
+    return Status::invalid_input("has a mask, a past, is_causal, a window, softcap or further "
+                                 "outputs of its own, which a kernel of spec ",
                                  bound->spec, " would not see: express them in the spec");
   auto kernel =
       load_kernel(*bundle_, device_,

@@ -355,3 +355,37 @@ TEST(Ops, IntegerAndLogicOperators) {
   EXPECT_EQ(r.get<int64_t>("y"), (std::vector<int64_t>{6, 2, 3}));
   EXPECT_EQ(r.get("f"), (Floats{6, 2, 3}));
 }
+
+TEST(Ops, NormalisesOverSeveralAxesOfATransposedTensor) {
+  OnnxBuilder b;
+  b.input("x", kF32, {2, 2, 2}).constant<float>("w", {2, 2}, {1, 2, 3, 4});
+  b.node("Transpose", {"x"}, {"t"}, {attr("perm", std::vector<int64_t>{1, 0, 2})});
+  b.node("RMSNormalization", {"t", "w"}, {"y"}, {attr("axis", 1), attr("epsilon", 0.0f)});
+  b.output("y");
+  Runner r(b);
+  ASSERT_TRUE(r.status().ok()) << r.status().to_string();
+  // Rows after the transpose: (1 1 7 7) and (2 4 2 4), of root mean squares 5 and sqrt(10).
+  Floats got = r.set("x", Floats{1, 1, 2, 4, 7, 7, 2, 4}).run().get("y");
+  const float s = std::sqrt(10.0f);
+  expect_near(got, {0.2f, 0.4f, 4.2f, 5.6f, 2 / s, 8 / s, 6 / s, 16 / s}, 1e-6f);
+}
+
+TEST(Ops, PadFillsAroundItsInput) {
+  OnnxBuilder b;
+  b.input("x", kF32, {2, 2}).constant<int64_t>("pads", {2}, {1, 2}).constant<float>("c", {}, {-1});
+  b.constant<int64_t>("axes", {1}, {-1});
+  b.node("Pad", {"x", "pads", "c", "axes"}, {"y"}).output("y");
+  Runner r(b);
+  ASSERT_TRUE(r.status().ok()) << r.status().to_string();
+  EXPECT_EQ(r.set("x", Floats{1, 2, 3, 4}).run().get("y"),
+            (Floats{-1, 1, 2, -1, -1, -1, 3, 4, -1, -1}));
+}
+
+TEST(Ops, ModHasTheDivisorsSign) {
+  OnnxBuilder b;
+  b.input("x", kI64, {4}).input("m", kI64, {4}).node("Mod", {"x", "m"}, {"y"}).output("y", kI64);
+  Runner r(b);
+  ASSERT_TRUE(r.status().ok()) << r.status().to_string();
+  r.set<int64_t>("x", {7, -7, 7, INT64_MIN}).set<int64_t>("m", {3, 3, -3, -1}).run();
+  EXPECT_EQ(r.get<int64_t>("y"), (std::vector<int64_t>{1, 2, -2, 0}));
+}

@@ -59,7 +59,7 @@ inline Attr attr(const std::string &name, const std::vector<int64_t> &v) {
 }
 
 using Dims = std::vector<int64_t>;
-enum : int { kF32 = 1, kI32 = 6, kI64 = 7, kBool = 9 };
+enum : int { kF32 = 1, kI32 = 6, kI64 = 7, kBool = 9, kF16 = 10 };
 
 template <typename T> int type_code() {
   if constexpr (std::is_same_v<T, float>)
