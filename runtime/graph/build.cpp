@@ -2,6 +2,7 @@
 #include "runtime/graph/build.h"
 
 #include "runtime/base/aligned_memory.h"
+#include "runtime/graph/contrib.h"
 #include "runtime/graph/copy.h"
 #include "runtime/graph/views.h"
 #include <cstring>
@@ -121,7 +122,7 @@ private:
     for (const onnx::Node &node : model_.nodes) {
       if (node.op == "Constant" && node.domain.empty())
         continue;
-      if (find_op(node.domain, node.op))
+      if (find_op(node.domain, node.op) || is_contrib(node.domain, node.op))
         continue;
       if (first.empty())
         first = node.label();
@@ -242,6 +243,23 @@ private:
       node.inputs.push_back(name.empty() ? kAbsent : names_.at(name));
     for (const std::string &name : source.outputs)
       node.outputs.push_back(name.empty() ? kAbsent : add_value(name, {}));
+    if (is_contrib(node.domain, node.op))
+      return append_contrib(source, node);
+    return append_any(std::move(node));
+  }
+
+  Status append_contrib(const onnx::Node &source, const Node &node) {
+    int64_t present_len = -1; // as declared where the cache is handed out
+    for (const onnx::ValueInfo &out : model_.outputs)
+      if (source.outputs.size() > 1 && out.name == source.outputs[1] && out.dims.size() == 4)
+        present_len = out.dims[2];
+    ATTN_ASSIGN_OR_RETURN(std::vector<Node> nodes, expand_contrib(graph_, node, present_len));
+    for (Node &made : nodes)
+      ATTN_RETURN_IF_ERROR(append_any(std::move(made)));
+    return {};
+  }
+
+  Status append_any(Node node) {
     if (casts_to_itself(node)) {
       node.op = "Identity";
       node.inputs.resize(1);

@@ -119,3 +119,17 @@ TEST(BuildGraph, SurvivesChangedBytes) {
   }
   EXPECT_GT(accepted, 100); // weights and names may change freely
 }
+
+TEST(Build, ContribAttentionThatIsNotRunIsRefusedAtItsNode) {
+  OnnxBuilder b;
+  b.input("q", kF32, {1, 2, 16}).input("k", kF32, {1, 2, 8}).input("v", kF32, {1, 2, 8});
+  b.input("n", kI32, {1}).input("t", kI32, {});
+  b.node("GroupQueryAttention", {"q", "k", "v", "", "", "n", "t"}, {"y"},
+         {attr("num_heads", 2), attr("kv_num_heads", 1), attr("smooth_softmax", 1)}, "layer.7",
+         "com.microsoft");
+  b.output("y");
+  Runner r(b);
+  const std::string text = r.status().to_string();
+  EXPECT_NE(text.find("layer.7"), std::string::npos) << text;
+  EXPECT_NE(text.find("smooth_softmax"), std::string::npos) << text;
+}
