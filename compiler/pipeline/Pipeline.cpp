@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/ThreadPool.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -207,11 +208,9 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
   if (failed(output))
     return false;
   result.text += output->text;
-  uint32_t firstImage = result.images.size();
   for (std::string &image : output->images)
     result.images.push_back({target.kind, std::move(image)});
   for (::attn::KernelInfo &kernel : output->kernels) {
-    kernel.image += firstImage;
     kernel.heads = attention.heads;
     kernel.kv_heads = attention.kvHeads;
     kernel.scale = float(attention.scale.value_or(0)); // 0: 1 / sqrt(qk_dim)
@@ -220,31 +219,78 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
   return true;
 }
 
-bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const CompileOptions &options,
-                             CompileResult &result, llvm::raw_ostream &errors) {
-  std::unique_ptr<MLIRContext> context = makeContext();
-  DiagnosticPrinter printer(context.get(), errors);
-  bool good = true;
+namespace {
+/// One attention for one target and variant. Jobs share nothing: each has its own context.
+struct Job {
+  const ::attn::spec::AttentionSpec *attention;
+  std::string variant;
+  TargetRequest target;
+  bool good = false;
+  CompileResult result = {};
+  std::string errors = {};
+};
+} // namespace
+
+static bool listJobs(const ::attn::spec::CheckedSpec &spec, const CompileOptions &options,
+                     std::vector<Job> &jobs, llvm::raw_ostream &errors) {
   for (const ::attn::spec::AttentionSpec &attention : spec.attentions) {
     if (!options.attention.empty() && attention.name != options.attention)
       continue;
     std::vector<std::string> variants = options.variants;
     if (variants.empty())
       variants.push_back(defaultVariant(attention));
+    std::string floatType = options.floatType.empty() ? queryType(attention) : options.floatType;
     for (const std::string &variant : variants) {
       std::vector<TargetRequest> requests;
       for (const std::string &text : options.targets) {
         std::string error;
-        std::string floatType =
-            options.floatType.empty() ? queryType(attention) : options.floatType;
         if (!parseTarget(text, variant, floatType, requests, error)) {
           errors << "error: " << error << "\n";
           return false;
         }
       }
-      for (const TargetRequest &request : requests)
-        good &= compileAttention(*context, spec, attention, request, variant, options, result);
+      for (TargetRequest &request : requests)
+        jobs.push_back({&attention, variant, std::move(request)});
     }
+  }
+  return true;
+}
+
+static void append(CompileResult &whole, CompileResult part) {
+  whole.text += part.text;
+  uint32_t firstImage = whole.images.size();
+  for (::attn::KernelInfo &kernel : part.kernels) {
+    kernel.image += firstImage;
+    whole.kernels.push_back(std::move(kernel));
+  }
+  std::move(part.images.begin(), part.images.end(), std::back_inserter(whole.images));
+}
+
+bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const CompileOptions &options,
+                             CompileResult &result, llvm::raw_ostream &errors) {
+  std::vector<Job> jobs;
+  if (!listJobs(spec, options, jobs, errors))
+    return false;
+  auto compile = [&](Job &job) {
+    std::unique_ptr<MLIRContext> context = makeContext();
+    llvm::raw_string_ostream stream(job.errors);
+    DiagnosticPrinter printer(context.get(), stream);
+    job.good = compileAttention(*context, spec, *job.attention, job.target, job.variant, options,
+                                job.result);
+  };
+  if (jobs.size() == 1) {
+    compile(jobs.front());
+  } else {
+    llvm::DefaultThreadPool pool(llvm::hardware_concurrency(jobs.size()));
+    for (Job &job : jobs)
+      pool.async([&] { compile(job); });
+    pool.wait();
+  }
+  bool good = true;
+  for (Job &job : jobs) { // in order, so that a bundle is the same on every machine
+    errors << job.errors;
+    good &= job.good;
+    append(result, std::move(job.result));
   }
   return good;
 }
