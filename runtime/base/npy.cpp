@@ -2,6 +2,7 @@
 // is a Python dictionary literal, of which only what NumPy writes is accepted.
 #include "runtime/base/npy.h"
 
+#include "runtime/base/half.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/write_file.h"
 #include <cstring>
@@ -15,6 +16,31 @@ int64_t NpyArray::count() const {
   for (int64_t extent : shape)
     n *= extent;
   return n;
+}
+
+double NpyArray::number(size_t i) const {
+  auto get = [&](auto sample) {
+    std::memcpy(&sample, static_cast<const std::byte *>(data.data()) + i * sizeof sample,
+                sizeof sample);
+    return sample;
+  };
+  switch (type) {
+  case ElementType::f32:
+    return get(float());
+  case ElementType::f16:
+    return f16_to_f32(get(uint16_t()));
+  case ElementType::bf16:
+    return bf16_to_f32(get(uint16_t()));
+  case ElementType::i8:
+    return get(int8_t());
+  case ElementType::u8:
+    return get(uint8_t());
+  case ElementType::i32:
+    return get(int32_t());
+  case ElementType::i64:
+    return static_cast<double>(get(int64_t()));
+  }
+  return 0;
 }
 
 namespace {

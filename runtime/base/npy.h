@@ -18,6 +18,8 @@ struct NpyArray {
   AlignedMemory data; // empty when an extent is 0
 
   int64_t count() const;
+  // Element i, whatever the type.
+  double number(size_t i) const;
   size_t bytes() const { return static_cast<size_t>(count()) * element_size(type); }
 };
 

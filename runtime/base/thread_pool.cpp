@@ -32,7 +32,7 @@ static uint32_t usable_cores() {
   if (const char *text = std::getenv("ATTN_THREADS")) {
     long wanted = std::strtol(text, nullptr, 10);
     if (wanted > 0)
-      return static_cast<uint32_t>(std::min(wanted, 1024l));
+      return static_cast<uint32_t>(std::min<long>(wanted, ThreadPool::kMost));
   }
   long cores = 0;
   cpu_set_t set;
@@ -52,7 +52,7 @@ static uint32_t usable_cores() {
 ThreadPool::ThreadPool(uint32_t threads) {
   if (threads == 0)
     threads = usable_cores();
-  threads = std::min(threads, 1024u);
+  threads = std::min(threads, kMost);
   arenas_.resize(threads);
   workers_.reserve(threads - 1);
   try {

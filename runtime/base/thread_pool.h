@@ -18,6 +18,8 @@ namespace attn {
 
 class ThreadPool {
 public:
+  static constexpr uint32_t kMost = 1024; // threads; more are cut down to it
+
   // `threads` counts the caller's; 0 means one per core that this process may
   // use (its affinity mask), or ATTN_THREADS where that is set.
   explicit ThreadPool(uint32_t threads = 0);

@@ -29,14 +29,18 @@ static Status check_query(const KernelInfo &kernel, const KernelQuery &query) {
   return {};
 }
 
-static std::string known_names(const Bundle &bundle) {
-  std::vector<std::string> names;
-  for (const KernelInfo &kernel : bundle.kernels())
-    if (std::find(names.begin(), names.end(), kernel.name) == names.end())
-      names.push_back(kernel.name);
+// Names or variants, each once, in the order of the bundle.
+static std::string list_once(const std::vector<KernelInfo> &kernels, std::string KernelInfo::*what,
+                             std::string_view of_kernel = {}) {
+  std::vector<std::string> seen;
   std::string text;
-  for (const std::string &name : names)
-    text += concat(text.empty() ? "" : ", ", name);
+  for (const KernelInfo &kernel : kernels) {
+    if ((!of_kernel.empty() && kernel.name != of_kernel) ||
+        std::find(seen.begin(), seen.end(), kernel.*what) != seen.end())
+      continue;
+    seen.push_back(kernel.*what);
+    text += concat(text.empty() ? "" : ", ", kernel.*what);
+  }
   return text.empty() ? "none" : text;
 }
 
@@ -48,7 +52,7 @@ Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
     name = kernels.front().name;
     for (const KernelInfo &kernel : kernels)
       if (kernel.name != name)
-        return Status::usage("the bundle holds several kernels; name one of ", known_names(bundle))
+        return Status::usage("the bundle holds several kernels; name one of ", list_once(kernels, &KernelInfo::name))
             .at(bundle.place());
   }
   std::vector<size_t> order;
@@ -56,7 +60,14 @@ Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
     if (kernels[i].name == name)
       order.push_back(i);
   if (order.empty())
-    return Status::usage("there is no kernel '", name, "'; the bundle has ", known_names(bundle))
+    return Status::usage("there is no kernel '", name, "'; the bundle has ",
+                         list_once(kernels, &KernelInfo::name))
+        .at(bundle.place());
+  if (!query.variant.empty() && std::none_of(order.begin(), order.end(), [&](size_t index) {
+        return kernels[index].variant == query.variant;
+      }))
+    return Status::usage("kernel ", name, " has no variant '", query.variant, "'; the bundle has ",
+                         list_once(kernels, &KernelInfo::variant, name))
         .at(bundle.place());
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     if (kernels[a].priority != kernels[b].priority)

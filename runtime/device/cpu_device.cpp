@@ -198,6 +198,9 @@ Result<DeviceInfo> describe(const DeviceOptions &options) {
     info.driver = concat(system.sysname, " ", system.release);
   info.target = TargetKind::cpu;
   info.features = detect_cpu_features();
+  if (options.threads > ThreadPool::kMost)
+    return Status::usage(options.threads, " threads are asked for; at most ",
+                         uint32_t(ThreadPool::kMost), " are possible, 0 is one per core");
   std::string names = options.cpu_features;
   if (const char *text = std::getenv("ATTN_CPU_FEATURES"); text && names.empty())
     names = text;

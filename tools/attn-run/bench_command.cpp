@@ -52,6 +52,42 @@ double admitted_pairs(const spec::AttentionSpec &spec, const VerifyProblem &prob
   return admitted / rows * problem.shape.rows;
 }
 
+// What the call would be refused for, before memory is taken for it.
+Status check_sizes(const Shape &shape, const KernelInfo &info, const DeviceInfo &device) {
+  if (shape.heads % shape.kv_heads)
+    return Status::invalid_input("--heads is ", shape.heads, ", no multiple of the ",
+                                 shape.kv_heads,
+                                 " KV heads; give both with --heads and --kv-heads");
+  for (auto [option, given, declared] : {std::tuple("--heads", shape.heads, info.heads),
+                                         {"--kv-heads", shape.kv_heads, info.kv_heads}})
+    if (declared && given != static_cast<int32_t>(declared))
+      return Status::invalid_input(option, " is ", given, "; the spec of ", info.name, " has ",
+                                   declared, "; leave it out");
+  struct Tensor {
+    const char *name;
+    int64_t heads, tokens, dim;
+  };
+  double bytes = 0;
+  for (const Tensor &t : {Tensor{"q", shape.heads, shape.rows, info.qk_dim},
+                          {"o", shape.heads, shape.rows, info.v_dim},
+                          {"k", shape.kv_heads, shape.slots, info.qk_dim},
+                          {"v", shape.kv_heads, shape.slots, info.v_dim}}) {
+    double elements = double(shape.batch) * double(t.heads) * double(t.tokens) * double(t.dim);
+    if (elements > INT32_MAX)
+      return Status::invalid_input(t.name, " would have ", elements, " elements; at most ",
+                                   INT32_MAX,
+                                   " are possible; give a smaller --batch, --heads, --q-len or "
+                                   "--kv-len");
+    bytes += elements * 8; // in f32 here, and converted for the device
+  }
+  constexpr uint64_t mega = 1000000;
+  if (device.memory_bytes && bytes > double(device.memory_bytes))
+    return Status::environment("the call needs ", uint64_t(bytes) / mega, " MB; ", device.id,
+                               " has ", device.memory_bytes / mega,
+                               "; give a smaller --batch, --heads, --q-len or --kv-len");
+  return {};
+}
+
 Status bench(const BenchOptions &options) {
   ATTN_ASSIGN_OR_RETURN(Bundle bundle, Bundle::open(options.bundle));
   ATTN_ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
@@ -72,6 +108,7 @@ Status bench(const BenchOptions &options) {
                                     : shape.heads;
   shape.rows = options.rows;
   shape.slots = options.slots;
+  ATTN_RETURN_IF_ERROR(check_sizes(shape, first, device->info()));
   std::mt19937_64 random(1);
   std::vector<Contender> contenders;
   double pairs = 0;
@@ -143,7 +180,7 @@ void add_bench_command(CLI::App &program, Action &action) {
   command->add_option("bundle", options->bundle, "bundle (.attnb)")->required();
   command->add_option("--kernel", options->kernel, "name of the spec; not needed if there is one");
   command->add_option("--variant", options->variant, "only this variant");
-  CLI::Range positive(1, 1 << 24);
+  CLI::Validator positive = tool::whole_number(1, 1 << 24);
   command->add_option("--batch", options->batch, "batch entries")->check(positive);
   command->add_option("--heads", options->heads, "query heads (default: the spec's, else 8)")
       ->check(positive);
@@ -153,10 +190,12 @@ void add_bench_command(CLI::App &program, Action &action) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--kv-len", options->slots, "keys")->check(positive)->capture_default_str();
-  command->add_option("--q-position", options->q_position,
-                      "position of the first row (default: the last row sees the last key)");
+  command
+      ->add_option("--q-position", options->q_position,
+                   "position of the first row (default: the last row sees the last key)")
+      ->check(tool::whole_number(0, INT32_MAX));
   command->add_option("--repeats", options->repeats, "measurements, of which the median counts")
-      ->check(CLI::Range(1, 10000))
+      ->check(tool::whole_number(1, 10000))
       ->capture_default_str();
   options->device.add_to(*command);
   command->callback([=, &action] { action = [=] { return report(bench(*options)); }; });

@@ -4,7 +4,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/device/device.h"
-#include <CLI/CLI.hpp>
+#include "tools/support/run_tool.h"
 #include <functional>
 #include <string>
 
@@ -19,7 +19,7 @@ struct DeviceChoice {
   void add_to(CLI::App &command);
 };
 
-// Prints "attn-run: place: message" and gives the exit code.
+// Prints "attn-run: error: place: message" and gives the exit code.
 int report(const Status &status);
 
 void add_run_command(CLI::App &program, Action &action);

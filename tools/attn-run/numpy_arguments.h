@@ -1,20 +1,29 @@
-// Arguments of attn-run that are NumPy files or NAME=VALUE pairs.
+// Arrays of attn-run in NumPy files.
 #pragma once
 
 #include "tools/attn-run/host_call.h"
 
 namespace attn {
 
-// Reads (batch, heads, tokens, dim), or (heads, tokens, dim) as one batch entry.
-Status read_tensor(const std::string &path, HostTensor &tensor, ElementType &type);
+// What results are written back as: (batch, heads, tokens, dim), or three axes where a
+// single batch entry was given without its axis.
+struct ArrayKind {
+  ElementType type = ElementType::f32;
+  size_t axes = 4;
+  bool operator==(const ArrayKind &) const = default;
+};
+
+// Reads an array of f32, f16 or bf16 of either kind. Its extents are at least 1, but that of
+// the tokens may be 0 if `may_be_empty`.
+Status read_tensor(const std::string &path, bool may_be_empty, HostTensor &tensor, ArrayKind &kind);
+// As above, of the kind that an earlier one, `like`, has.
+Status read_tensor_like(const std::string &path, bool may_be_empty, HostTensor &tensor,
+                        const ArrayKind &kind, const std::string &like);
 // Reads (batch, heads, tokens) or (heads, tokens) in f32.
 Status read_rows(const std::string &path, std::vector<float> &rows);
-// NAME=FILE.npy: tables and inputs of a spec.
-Status read_named(const std::vector<std::string> &options, std::vector<NamedArray> &tensors);
-// NAME=NUMBER: parameters of a spec.
-Status read_params(const std::vector<std::string> &options,
-                   std::vector<std::pair<std::string, double>> &params);
-// Writes values, rounded to `type`: f32, f16 or bf16.
-Status write_tensor(const std::string &path, const HostTensor &tensor, ElementType type);
+// Writes values, rounded to the kind's type.
+Status write_tensor(const std::string &path, const HostTensor &tensor, const ArrayKind &kind);
+// Writes the log-sum-exps of a result, one for each row of its output.
+Status write_rows(const std::string &path, const HostResult &result, const ArrayKind &kind);
 
 } // namespace attn

@@ -8,6 +8,7 @@
 #include "tools/attn-run/poison.h"
 
 #include <cstdio>
+#include <set>
 
 namespace attn {
 
@@ -104,9 +105,7 @@ public:
     if (options_.json)
       std::printf("%s\n", out_.text().c_str());
     if (verified_ == 0)
-      return Status::invalid_input(matching ? "no matching kernel runs on this device"
-                                            : "the bundle has no such kernel")
-          .at(options_.bundle);
+      return nothing_verified(bundle, matching).at(options_.bundle);
     return {};
   }
   size_t failures() const { return failures_; }
@@ -115,6 +114,18 @@ private:
   static std::string name_of(const KernelInfo &kernel) {
     return concat(kernel.name, " ", kernel.variant, " ", target_name(kernel.target),
                   kernel.arch.empty() ? "" : " ", kernel.arch);
+  }
+
+  Status nothing_verified(const Bundle &bundle, size_t matching) const {
+    if (matching)
+      return Status::invalid_input("no matching kernel runs on this device");
+    std::set<std::string> names;
+    for (const KernelInfo &kernel : bundle.kernels())
+      names.insert(concat(kernel.name, " ", kernel.variant));
+    std::string list;
+    for (const std::string &name : names)
+      list += (list.empty() ? "" : ", ") + name;
+    return Status::usage("the bundle has no such kernel; it has ", list.empty() ? "none" : list);
   }
 
   Status verify(const Bundle &bundle, const KernelInfo &info) {
@@ -196,7 +207,9 @@ void add_verify_command(CLI::App &program, Action &action) {
   command->add_option("bundle", options->bundle, "bundle (.attnb)")->required();
   command->add_option("--kernel", options->kernel, "only kernels of this name");
   command->add_option("--variant", options->variant, "only this variant");
-  command->add_option("--seed", options->seed, "seed of the random inputs")->capture_default_str();
+  command->add_option("--seed", options->seed, "seed of the random inputs")
+      ->check(tool::whole_number(0, UINT64_MAX))
+      ->capture_default_str();
   command->add_flag("--quick", options->quick, "only the first few shapes");
   command->add_flag("--json", options->json, "print JSON");
   options->device.add_to(*command);

@@ -7,15 +7,14 @@
 #include "runtime/base/status.h"
 #include "runtime/bundle/bundle_writer.h"
 
-#include <CLI/CLI.hpp>
+#include "tools/support/run_tool.h"
 
 #include <optional>
 #include <string>
 
 namespace attn::tools {
 
-// The exit codes of every tool of the project.
-enum ExitCode : int { kDone = 0, kRejected = 1, kUsage = 2, kEnvironment = 3 };
+using tool::kDone, tool::kEnvironment, tool::kRejected, tool::kUsage;
 
 void addCheckCommand(CLI::App &app, int &exitCode);
 void addCompileCommand(CLI::App &app, int &exitCode);
@@ -28,6 +27,13 @@ void addTuneCommand(CLI::App &app, int &exitCode);
 // Reads and checks a spec file. On failure prints why and sets `exitCode`.
 std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode);
 
+// Prints what is wrong with --target and gives false if a target is unknown.
+bool checkTargets(const std::vector<std::string> &targets);
+
+// Kernels are found by name: prints the places of two that specs of one bundle would both
+// make, and gives false if there are.
+bool checkKernelNames(const std::vector<spec::CheckedSpec> &specs);
+
 // Compiles a spec into `bundle`; `text` receives the stage's text if the options
 // stop before the image. On failure prints why and returns false.
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
@@ -38,6 +44,9 @@ Result<std::string> readFile(const std::string &path);
 // Writes `bytes` to `path`, or to standard output if `path` is "-". On failure
 // prints why and sets `exitCode`.
 bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode);
+
+// Writes the bundle as above and returns the exit code.
+int writeBundle(const std::string &path, BundleWriter &bundle);
 
 // Prints a failure the way every tool does and returns its exit code.
 int fail(const Status &status);

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 
 namespace attn::tools {
@@ -20,7 +21,8 @@ struct Options {
 };
 
 // One relocatable object with the kernels and the bundle that describes them.
-int emitObject(const Options &options, mlir::attn::CompileOptions compileOptions) {
+int emitObject(const Options &options, const std::vector<spec::CheckedSpec> &specs,
+               mlir::attn::CompileOptions compileOptions) {
   std::string name = options.name;
   if (name.empty())
     name = std::filesystem::path(options.output).stem().string();
@@ -43,14 +45,13 @@ int emitObject(const Options &options, mlir::attn::CompileOptions compileOptions
   const uint32_t index = bundle.add_image(TargetKind::cpu, std::as_bytes(std::span(image)));
   std::vector<KernelInfo> kernels;
   std::vector<std::string> objects;
-  for (const std::string &path : options.specs) {
-    auto spec = loadSpec(path, exitCode);
+  for (const spec::CheckedSpec &spec : specs) {
     mlir::attn::CompileResult result;
-    if (!spec || !mlir::attn::compileSpec(*spec, compileOptions, result, llvm::errs())) {
+    if (!mlir::attn::compileSpec(spec, compileOptions, result, llvm::errs())) {
       exitCode = kRejected;
       continue;
     }
-    const uint32_t source = bundle.add_spec(spec->fileName, spec->text);
+    const uint32_t source = bundle.add_spec(spec.fileName, spec.text);
     for (auto &made : result.images)
       objects.push_back(std::move(made.bytes));
     for (KernelInfo &kernel : result.kernels) {
@@ -111,29 +112,71 @@ int compile(const Options &options) {
     return kUsage;
   }
 
-  if (options.emit == "obj" && options.stopAfter.empty())
-    return emitObject(options, std::move(compileOptions));
+  if (!checkTargets(options.targets))
+    return kUsage;
 
   int exitCode = kDone;
+  std::vector<spec::CheckedSpec> specs;
+  for (const std::string &path : options.specs) // all errors are worth seeing
+    if (auto spec = loadSpec(path, exitCode))
+      specs.push_back(std::move(*spec));
+  if (exitCode != kDone)
+    return exitCode;
+  if (!checkKernelNames(specs))
+    return kRejected;
+  if (options.emit == "obj" && options.stopAfter.empty())
+    return emitObject(options, specs, std::move(compileOptions));
+
   BundleWriter bundle;
   std::string text;
-  for (const std::string &path : options.specs) {
-    auto spec = loadSpec(path, exitCode);
-    if (!spec)
-      continue; // the other specs' errors are worth seeing too
-    if (!compileInto(*spec, compileOptions, bundle, text))
+  for (const spec::CheckedSpec &spec : specs)
+    if (!compileInto(spec, compileOptions, bundle, text))
       exitCode = kRejected;
-  }
   if (exitCode != kDone)
     return exitCode;
   if (!options.stopAfter.empty()) {
     writeOutput(options.output.empty() ? "-" : options.output, text, exitCode);
     return exitCode;
   }
-  Status status = bundle.write(options.output);
-  return status.ok() ? kDone : fail(status);
+  return writeBundle(options.output, bundle);
 }
 } // namespace
+
+bool checkTargets(const std::vector<std::string> &targets) {
+  for (const std::string &target : targets) {
+    std::vector<mlir::attn::TargetRequest> requests;
+    std::string error;
+    if (!mlir::attn::parseTarget(target, "f32", "f32", requests, error)) {
+      std::cerr << "attnc: error: " << error << "\n";
+      return false;
+    }
+  }
+  return true;
+}
+
+bool checkKernelNames(const std::vector<spec::CheckedSpec> &specs) {
+  bool good = true;
+  std::map<std::string, std::string> places;
+  for (const spec::CheckedSpec &spec : specs)
+    for (const spec::AttentionSpec &attention : spec.attentions) {
+      std::vector<std::string> names{attention.name};
+      if (attention.recache)
+        names.push_back(attention.name + "_recache");
+      if (attention.partial)
+        names.push_back(attention.name + "_merge");
+      std::string place =
+          concat(spec.fileName, ":", attention.range.line, ":", attention.range.column);
+      for (const std::string &name : names) {
+        auto [first, fresh] = places.emplace(name, place);
+        if (fresh)
+          continue;
+        std::cerr << place << ": error: kernel `" << name << "` is already made by "
+                  << first->second << "; rename one of the attentions\n";
+        good = false;
+      }
+    }
+  return good;
+}
 
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
                  BundleWriter &bundle, std::string &text) {

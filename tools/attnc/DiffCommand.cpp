@@ -57,7 +57,7 @@ public:
     const int64_t index[4] = {pair.batch, pair.head, pair.query, pair.key};
     for (size_t i = 0; i < 4; ++i)
       at = at * shape[i] + (shape[i] == 1 ? 0 : index[i]);
-    return elementOf(*array, size_t(at)) != 0;
+    return array->number(size_t(at)) != 0;
   }
 
   // "admits it: causal(i)" and where that stands.
@@ -119,6 +119,11 @@ public:
         return code;
     if (int code = refuseUnused(options.call, used, "either side"); code != kDone)
       return code;
+    for (const Side *side : {&a, &b})
+      if (side->attention) {
+        noteAssumptions(side->call);
+        break;
+      }
     if (!agree())
       return kRejected;
     int64_t onlyA = 0, onlyB = 0, both = 0;
@@ -254,7 +259,7 @@ void addDiffCommand(CLI::App &app, int &exitCode) {
   command->add_option("--name-b", options->nameB, "Which attention of B; default: the first");
   options->call.add(*command);
   command->add_option("--head", options->head, "Compare one head only")
-      ->check(CLI::NonNegativeNumber);
+      ->check(tool::whole_number(0, INT32_MAX));
   command->footer("Exit code 0: equal; 1: different, or an input is rejected. Masks of arrays are "
                   "true where not 0.\nExample:\n  attnc diff specs/causal.attn mask.npy --shape "
                   "i=64");

@@ -1,6 +1,8 @@
 // Asks the oracle about every key of one query and says the answer in runs.
 #include "tools/attnc/ExplainAt.h"
 
+#include "tools/attnc/ExplainReport.h"
+
 #include "compiler/oracle/Places.h"
 #include "compiler/oracle/Witness.h"
 
@@ -182,7 +184,11 @@ int parse(const std::vector<std::string> &at, std::map<std::string, int64_t> &va
                 << "'; write q=N, or axis=N for axes of the query, separated by commas\n";
       return kUsage;
     }
-    values[item.substr(0, equals)] = value;
+    if (!values.emplace(item.substr(0, equals), value).second) {
+      std::cerr << "attnc: error: --at gives " << item.substr(0, equals)
+                << " twice; give it once\n";
+      return kUsage;
+    }
   }
   return kDone;
 }
@@ -268,16 +274,18 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
                                         {"clauses", std::move(clauses)}});
     }
     llvm::json::Object object{
-        {"spec", attention.name}, {"head", point.head},
-        {"batch", point.batch},   {"query", point.queryPosition},
-        {"coordinates", query},   {"keys", call.keys},
-        {"admitted", seen},       {"listed_by", keys.byCoordinates ? "coordinates" : "position"},
-        {"runs", std::move(list)}};
+        {"spec", attention.name},  {"head", point.head},
+        {"batch", point.batch},    {"query", point.queryPosition},
+        {"coordinates", query},    {"keys", call.keys},
+        {"admitted", seen},        {"listed_by", keys.byCoordinates ? "coordinates" : "position"},
+        {"runs", std::move(list)}, {"assumed", assumptionsJson(call)}};
     llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(object))) << "\n";
     return kDone;
   }
   std::cout << attention.name << ": query " << point.queryPosition << " (" << query << ") of head "
             << point.head << " sees " << seen << " of " << call.keys << " keys\n";
+  if (std::string assumed = describeAssumptions(call); !assumed.empty())
+    std::cout << "  assumed " << assumed << "\n";
   for (size_t i = 0; i < runs.size() && i < maxLines; ++i) {
     const Run &run = runs[i];
     std::cout << "  " << keysOf(keys, run) << "   " << coordinates(places, keys, run) << "\n      "

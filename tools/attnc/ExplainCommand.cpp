@@ -63,7 +63,8 @@ public:
   Explainer(const Options &options, const spec::CheckedSpec &checked,
             const spec::AttentionSpec &attention, const SpecCall &call)
       : options(options), checked(checked),
-        call(call), report{attention,
+        call(call), report{call,
+                           attention,
                            options.variant.empty() ? defaultVariant(attention) : options.variant,
                            callShape(attention, call),
                            {}},

@@ -85,6 +85,15 @@ static void printTarget(const Report &report, const TargetFacts &facts) {
                       facts.machine.bytes / 1e9);
 }
 
+llvm::json::Object assumptionsJson(const SpecCall &call) {
+  llvm::json::Object object;
+  for (const SpecCall::Assumption &made : call.assumed)
+    object[made.name] = made.value == double(int64_t(made.value))
+                            ? llvm::json::Value(int64_t(made.value))
+                            : llvm::json::Value(made.value);
+  return object;
+}
+
 void printText(const Report &report) {
   const CallShape &shape = report.shape;
   llvm::raw_ostream &os = llvm::outs();
@@ -93,6 +102,8 @@ void printText(const Report &report) {
   if (shape.kvHeads != shape.heads)
     os << " on " << shape.kvHeads;
   os << ", batch " << shape.batch << "\n";
+  if (std::string assumed = describeAssumptions(report.call); !assumed.empty())
+    os << "  assumed   " << assumed << "\n";
   for (const TargetFacts &facts : report.targets) {
     if (!facts.refusal.empty())
       continue;
@@ -163,6 +174,7 @@ void printJson(const Report &report) {
                             {"heads", shape.heads},
                             {"kv_heads", shape.kvHeads},
                             {"batch", shape.batch},
+                            {"assumed", assumptionsJson(report.call)},
                             {"dense_flops", report.flops(report.allPairs())},
                             {"targets", std::move(targets)},
                             {"mask_build_bytes", 0},

@@ -5,6 +5,9 @@
 #include "compiler/explain/Machine.h"
 #include "compiler/spec/CheckedSpec.h"
 #include "runtime/bundle/kernel_info.h"
+#include "tools/attnc/SpecCall.h"
+
+#include "llvm/Support/JSON.h"
 
 #include <string>
 #include <vector>
@@ -30,6 +33,7 @@ struct TargetFacts {
 };
 
 struct Report {
+  const SpecCall &call;
   const spec::AttentionSpec &attention;
   std::string variant;
   mlir::attn::CallShape shape;
@@ -45,6 +49,9 @@ struct Report {
 
 // What every kernel must read and write at least: each tensor once.
 double bytesMoved(const KernelInfo &kernel, const mlir::attn::CallShape &shape);
+
+// {"width": 65536}: what readCall assumed.
+llvm::json::Object assumptionsJson(const SpecCall &call);
 
 void printText(const Report &report);
 void printJson(const Report &report);

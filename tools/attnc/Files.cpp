@@ -43,13 +43,24 @@ Result<std::string> readFile(const std::string &path) {
 
 bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode) {
   if (path == "-") {
-    std::cout << bytes << std::flush;
-    return true;
+    if (std::cout << bytes << std::flush)
+      return true;
+    exitCode = fail(Status::environment("cannot write standard output: ", std::strerror(errno)));
+    return false;
   }
   Status status = write_file(path, {std::as_bytes(std::span(bytes))});
   if (!status.ok())
     exitCode = fail(status);
   return status.ok();
+}
+
+int writeBundle(const std::string &path, BundleWriter &bundle) {
+  auto bytes = bundle.finish();
+  if (!bytes.ok())
+    return fail(bytes.status().at(path));
+  int exitCode = kDone;
+  writeOutput(path, {reinterpret_cast<const char *>(bytes->data()), bytes->size()}, exitCode);
+  return exitCode;
 }
 
 int fail(const Status &status) {

@@ -4,6 +4,7 @@
 #include "tools/attnc/SpecCall.h"
 
 #include <charconv>
+#include <cmath>
 #include <iostream>
 #include <memory>
 
@@ -31,7 +32,7 @@ int extentOf(const Options &options, const SpecCall &call, Extent &extent) {
                                     std::tuple("batch entry", options.batch, call.batch)})
     if (index >= count) {
       std::cerr << "attnc: error: " << what << " " << index << " is asked for; there are " << count
-                << "\n";
+                << ", give 0 to " << count - 1 << "\n";
       return kRejected;
     }
   extent.firstBatch = std::max<int64_t>(options.batch, 0);
@@ -103,6 +104,7 @@ int load(const Options &options, Loaded &loaded) {
     loaded.attention.mask = attention->recache->mask;
   if (int code = readCall(loaded.attention, options.call, loaded.call); code != kDone)
     return code;
+  noteAssumptions(loaded.call);
   return extentOf(options, loaded.call, loaded.extent);
 }
 
@@ -124,8 +126,11 @@ class Logits {
 public:
   int read(const std::string &text, const Extent &extent) {
     const char *end = text.data() + text.size();
-    if (std::from_chars(text.data(), end, constant).ptr == end)
+    if (std::from_chars(text.data(), end, constant).ptr == end) {
+      if (!std::isfinite(constant))
+        return fail(Status::usage("--s is ", text, "; a finite number or FILE.npy is needed"));
       return kDone;
+    }
     Result<NpyArray> array = read_npy(text);
     if (!array.ok())
       return fail(array.status());
@@ -152,7 +157,7 @@ public:
       offset += static_cast<int64_t>(index) % shape[i] * steps[i];
       index /= static_cast<size_t>(shape[i]);
     }
-    return elementOf(*values, static_cast<size_t>(offset));
+    return values->number(static_cast<size_t>(offset));
   }
 
 private:
@@ -186,10 +191,10 @@ std::shared_ptr<Options> addCommon(CLI::App &command) {
   command.add_option("--name", options->name, "Which attention of the file; default: the first");
   options->call.add(command);
   command.add_option("--head", options->head, "One head only; the array has no head axis")
-      ->check(CLI::NonNegativeNumber);
+      ->check(tool::whole_number(0, INT32_MAX));
   command
       .add_option("--batch", options->batch, "One batch entry only; the array has no batch axis")
-      ->check(CLI::NonNegativeNumber);
+      ->check(tool::whole_number(0, INT32_MAX));
   command.add_option("-o,--output", options->output, "The array to write (.npy)")->required();
   return options;
 }

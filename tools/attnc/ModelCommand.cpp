@@ -29,6 +29,8 @@ std::vector<std::string> cacheVariants(const spec::CheckedSpec &spec) {
 }
 
 int compileModel(const Options &options) {
+  if (!checkTargets(options.targets))
+    return kUsage;
   auto model = onnx::load_model(options.model);
   if (!model.ok())
     return fail(model.status());
@@ -49,6 +51,8 @@ int compileModel(const Options &options) {
       specs.push_back(std::move(*spec));
   if (exitCode != kDone)
     return exitCode;
+  if (!checkKernelNames(specs))
+    return kRejected;
   std::vector<const spec::AttentionSpec *> attentions;
   for (const spec::CheckedSpec &spec : specs)
     for (const spec::AttentionSpec &attention : spec.attentions)
@@ -67,17 +71,17 @@ int compileModel(const Options &options) {
     if (!compileInto(spec, compileOptions, bundle, text))
       return kRejected;
   }
-  Status status = bundle.write(options.output);
-  if (!status.ok())
-    return fail(status);
+  if (int code = writeBundle(options.output, bundle); code != kDone)
+    return code;
 
   std::map<std::string, int> counts;
   for (const mlir::attn::BoundNode &node : *bound)
     ++counts[node.spec];
-  std::cout << options.model << ": " << graph->nodes.size() << " nodes";
+  std::ostream &report = options.output == "-" ? std::cerr : std::cout;
+  report << options.model << ": " << graph->nodes.size() << " nodes";
   for (const auto &[spec, count] : counts)
-    std::cout << ", " << count << " computed by " << spec;
-  std::cout << "\n";
+    report << ", " << count << " computed by " << spec;
+  report << "\n";
   return kDone;
 }
 } // namespace

@@ -1,12 +1,10 @@
 // Reads --shape, --set and --table against a spec's declarations.
 #include "tools/attnc/SpecCall.h"
 
-#include "runtime/base/half.h"
 #include "runtime/device/device.h"
 #include "tools/attnc/Commands.h"
 
 #include <charconv>
-#include <cstring>
 #include <iostream>
 
 namespace attn::tools {
@@ -26,16 +24,6 @@ namespace {
 
 constexpr int64_t maxSize = 100'000'000;
 
-// "name=value" in two; false if it is not.
-bool split(const std::string &item, std::string &name, std::string &value) {
-  size_t equals = item.find('=');
-  if (equals == std::string::npos || equals == 0 || equals + 1 == item.size())
-    return false;
-  name = item.substr(0, equals);
-  value = item.substr(equals + 1);
-  return true;
-}
-
 class CallReader {
 public:
   CallReader(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call,
@@ -43,9 +31,9 @@ public:
       : spec(spec), options(options), call(call), used(used) {}
 
   int run() {
-    if (!parse())
-      return kUsage;
-    call.heads = spec.heads ? spec.heads : take("heads", 1);
+    if (Status status = parse(); !status.ok())
+      return fail(status);
+    call.heads = spec.heads ? spec.heads : assume("heads", 1);
     call.kvHeads = spec.kvHeads ? spec.kvHeads : take("kv_heads", call.heads);
     if (call.heads < 1 || call.kvHeads < 1 || call.heads % call.kvHeads != 0) {
       std::cerr << "attnc: error: " << call.heads << " heads cannot share " << call.kvHeads
@@ -54,8 +42,8 @@ public:
     }
     if (!readParams())
       return kRejected;
-    call.keys = take("kv", tokenCount(spec.keys));
-    call.queries = take("q", tokenCount(spec.query));
+    call.keys = sideLength("kv", spec.keys);
+    call.queries = sideLength("q", spec.query);
     call.queryPosition = take("q_position", 0);
     call.keyPosition = take("kv_position", 0);
     call.batch = std::max<int64_t>(take("batch", 1), 1);
@@ -73,31 +61,28 @@ public:
   }
 
 private:
-  bool parse() {
+  Status parse() {
     std::string name, value;
     for (const std::string &item : options.shape) {
+      const char *form = "axis=n with a whole n from 0 to 100,000,000, separated by commas";
+      ATTN_RETURN_IF_ERROR(tool::split_assignment(item, "--shape", form, name, value));
       int64_t number = 0;
-      bool good = split(item, name, value);
       const char *end = value.data() + value.size();
-      good = good && std::from_chars(value.data(), end, number).ptr == end;
-      if (!good || number < 0 || number > maxSize) {
-        std::cerr << "attnc: error: --shape has '" << item
-                  << "'; write axis=n with n from 0 to 100,000,000, separated by commas\n";
-        return false;
-      }
-      given[name] = number;
+      if (std::from_chars(value.data(), end, number).ptr != end || number < 0 || number > maxSize)
+        return Status::usage("--shape has '", item, "'; write ", form);
+      if (!given.emplace(name, number).second)
+        return Status::usage("--shape gives ", name, " twice; give it once");
     }
     for (const std::string &item : options.params) {
       double number = 0;
-      bool good = split(item, name, value);
-      const char *end = value.data() + value.size();
-      if (!good || std::from_chars(value.data(), end, number).ptr != end) {
-        std::cerr << "attnc: error: --set has '" << item << "'; write NAME=NUMBER\n";
-        return false;
-      }
-      numbers[name] = number;
+      ATTN_RETURN_IF_ERROR(tool::split_assignment(item, "--set", "NAME=NUMBER", name, value));
+      ATTN_RETURN_IF_ERROR(tool::parse_number(value, "--set " + name, number));
+      if (!numbers.emplace(name, number).second)
+        return Status::usage("--set gives ", name, " twice; give it once");
+      if (given.count(name))
+        return Status::usage(name, " is given by --shape and by --set; give it once");
     }
-    return true;
+    return {};
   }
 
   int64_t take(const std::string &name, int64_t otherwise) {
@@ -108,14 +93,36 @@ private:
     return it->second;
   }
 
+  // As take, and says so where nothing is given.
+  int64_t assume(const std::string &name, int64_t otherwise) {
+    if (!given.count(name))
+      noteAssumed({name, "", double(otherwise)});
+    return take(name, otherwise);
+  }
+
+  void noteAssumed(SpecCall::Assumption made) {
+    for (const SpecCall::Assumption &known : call.assumed)
+      if (known.name == made.name)
+        return;
+    call.assumed.push_back(std::move(made));
+  }
+
+  double paramValue(const spec::ParamInfo &param) {
+    if (auto set = numbers.find(param.name); set != numbers.end()) {
+      used.insert(param.name);
+      return set->second;
+    }
+    if (param.implicit)
+      return double(raggedLength(param));
+    if (given.count(param.name))
+      return double(take(param.name, 0));
+    noteAssumed({param.name, "its maximum", param.maximum});
+    return param.maximum;
+  }
+
   bool readParams() {
     for (const spec::ParamInfo &param : spec.params) {
-      double value = param.implicit ? double(raggedLength(param))
-                                    : double(take(param.name, int64_t(param.maximum)));
-      if (auto set = numbers.find(param.name); set != numbers.end()) {
-        used.insert(param.name);
-        value = set->second;
-      }
+      double value = paramValue(param);
       if (param.type == spec::Type::Float)
         value = static_cast<float>(value);
       bool whole = param.type == spec::Type::Float || value == double(int64_t(value));
@@ -135,17 +142,17 @@ private:
     for (const spec::SpaceInfo &space : spec.spaces)
       if (param.name == "len_" + space.name)
         return extentOf(space.axes.front());
-    return take(param.name, int64_t(param.maximum));
+    return assume(param.name, int64_t(param.maximum));
   }
 
   int64_t extentOf(const spec::SpaceAxis &axis) {
     switch (axis.kind) {
     case spec::AxisKind::Stream:
-      return take(axis.name, 12);
+      return assume(axis.name, 12);
     case spec::AxisKind::Packed:
-      return take(axis.name, 4);
+      return assume(axis.name, 4);
     case spec::AxisKind::Ragged:
-      return take(axis.name, std::min<int64_t>(axis.extent.value, 1024));
+      return assume(axis.name, std::min<int64_t>(axis.extent.value, 1024));
     case spec::AxisKind::Fixed:
       break;
     }
@@ -155,6 +162,16 @@ private:
     return static_cast<int64_t>(evaluator.value(*axis.extent.dynamic, {}));
   }
 
+  // The tokens of a side, if their number is not given outright.
+  int64_t sideLength(const std::string &name, const spec::TokensInfo &tokens) {
+    std::vector<SpecCall::Assumption> before = call.assumed;
+    int64_t count = tokenCount(tokens);
+    if (!given.count(name))
+      return count;
+    call.assumed = std::move(before);
+    return take(name, 0);
+  }
+
   int64_t tokenCount(const spec::TokensInfo &tokens) {
     int64_t total = 0;
     for (const spec::TokenGroup &group : tokens.groups) {
@@ -162,8 +179,8 @@ private:
       const spec::SpaceInfo &space = spec.spaces[group.space];
       bool single = space.axes.size() == 1;
       for (const spec::SpaceAxis &axis : space.axes)
-        count *=
-            single && axis.kind == spec::AxisKind::Stream ? take(axis.name, 1024) : extentOf(axis);
+        count *= single && axis.kind == spec::AxisKind::Stream ? assume(axis.name, 1024)
+                                                               : extentOf(axis);
       total += count;
     }
     return total;
@@ -172,11 +189,13 @@ private:
   int readTables() {
     call.bindings.tables.resize(spec.tables.size());
     std::string name, path;
+    std::set<std::string> seen;
     for (const std::string &item : options.tables) {
-      if (!split(item, name, path)) {
-        std::cerr << "attnc: error: --table has '" << item << "'; write NAME=FILE.npy\n";
-        return kUsage;
-      }
+      if (Status status = tool::split_assignment(item, "--table", "NAME=FILE.npy", name, path);
+          !status.ok())
+        return fail(status);
+      if (!seen.insert(name).second)
+        return fail(Status::usage("--table gives ", name, " twice; give it once"));
       for (size_t i = 0; i < spec.tables.size(); ++i) {
         if (spec.tables[i].name != name)
           continue;
@@ -222,7 +241,7 @@ private:
     table.extents = array->shape;
     table.values.resize(static_cast<size_t>(array->count()));
     for (size_t i = 0; i < table.values.size(); ++i)
-      table.values[i] = elementOf(*array, i);
+      table.values[i] = array->number(i);
     return kDone;
   }
 
@@ -243,29 +262,19 @@ void collectTables(const spec::Expr &expr, std::set<uint32_t> &tables) {
 
 } // namespace
 
-double elementOf(const NpyArray &array, size_t i) {
-  const auto *at = static_cast<const std::byte *>(array.data.data());
-  auto get = [&](auto sample) {
-    std::memcpy(&sample, at + i * sizeof sample, sizeof sample);
-    return sample;
-  };
-  switch (array.type) {
-  case ElementType::f32:
-    return get(float());
-  case ElementType::f16:
-    return f16_to_f32(get(uint16_t()));
-  case ElementType::bf16:
-    return bf16_to_f32(get(uint16_t()));
-  case ElementType::i8:
-    return get(int8_t());
-  case ElementType::u8:
-    return get(uint8_t());
-  case ElementType::i32:
-    return get(int32_t());
-  case ElementType::i64:
-    return static_cast<double>(get(int64_t()));
+std::string describeAssumptions(const SpecCall &call) {
+  std::string values, remedy;
+  for (const SpecCall::Assumption &made : call.assumed) {
+    values += concat(values.empty() ? "" : ", ", made.name, " = ", made.value,
+                     made.why.empty() ? "" : " (", made.why, made.why.empty() ? "" : ")");
+    remedy += concat(remedy.empty() ? "" : ",", made.name, "=N");
   }
-  return 0;
+  return values.empty() ? values : concat(values, "; give --shape ", remedy, " for others");
+}
+
+void noteAssumptions(const SpecCall &call) {
+  if (std::string text = describeAssumptions(call); !text.empty())
+    std::cerr << "attnc: note: assumed " << text << "\n";
 }
 
 int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call,
@@ -294,7 +303,7 @@ int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
         continue;
       std::cerr << "attnc: error: " << kind.option << " names '" << name << "', which is no "
                 << kind.meaning << " of " << whose << "\n";
-      return kRejected;
+      return kUsage;
     }
   return kDone;
 }

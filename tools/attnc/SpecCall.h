@@ -27,6 +27,12 @@ struct SpecCall {
   bool headChosen = false;   // the head was given
   int64_t head = 0;          // which one to look at, where one is looked at
   oracle::Bindings bindings; // a table that was not given has no extents
+  // Sizes and parameters that the spec leaves open and the options do not give.
+  struct Assumption {
+    std::string name, why; // "its maximum", or empty
+    double value;
+  };
+  std::vector<Assumption> assumed;
   int32_t queryAt(int64_t row) const { return static_cast<int32_t>(queryPosition + row); }
   int32_t keyAt(int64_t index) const { return static_cast<int32_t>(keyPosition + index); }
 };
@@ -48,7 +54,9 @@ bool haveTables(const spec::AttentionSpec &spec, const spec::Expr &expr, const S
 // printing that there is none.
 const spec::AttentionSpec *pickAttention(const spec::CheckedSpec &checked, const std::string &name);
 
-// Element i of an array as a number.
-double elementOf(const NpyArray &array, size_t i);
+// "width = 65536 (its maximum), i = 1024; give --shape width=N,i=N for others", or empty.
+std::string describeAssumptions(const SpecCall &call);
+// The same as a note on standard error, for commands whose output is an array.
+void noteAssumptions(const SpecCall &call);
 
 } // namespace attn::tools

@@ -1,12 +1,19 @@
 // attnc: compiles attention specs. Dispatches to one file per subcommand.
 #include "tools/attnc/Commands.h"
 
+#include "llvm/Support/ErrorHandling.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdio>
+#include <cstdlib>
+
 int main(int argc, char **argv) {
   using namespace attn::tools;
   CLI::App app("Compile declarative attention specs to kernels for CPU, CUDA and Vulkan", "attnc");
   app.require_subcommand(1);
   app.set_version_flag("--version", "attnc 0.1.0");
-  app.footer("Example:\n  attnc compile specs/causal.attn --target cpu,spirv -o causal.attnb");
+  app.footer("Example:\n  attnc compile specs/causal.attn --target cpu,spirv -o causal.attnb\n" +
+             std::string(attn::tool::kExitCodeHelp));
   int exitCode = kDone;
   addCheckCommand(app, exitCode);
   addCompileCommand(app, exitCode);
@@ -15,13 +22,17 @@ int main(int argc, char **argv) {
   addMaskCommands(app, exitCode);
   addModelCommand(app, exitCode);
   addTuneCommand(app, exitCode);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success &request) { // --help, --version
-    return app.exit(request);
-  } catch (const CLI::ParseError &error) {
-    app.exit(error);
-    return kUsage;
-  }
-  return exitCode;
+  // LLVM's own allocations and its output stream abort where they fail, unless told not to.
+  llvm::install_bad_alloc_error_handler([](void *, const char *, bool) {
+    std::fputs("attnc: error: out of memory; give a smaller problem\n", stderr);
+    std::_Exit(kEnvironment);
+  });
+  return attn::tool::run_tool(app, argc, argv, [&] {
+    llvm::outs().flush();
+    std::error_code error = llvm::outs().error();
+    llvm::outs().clear_error();
+    if (error && exitCode == kDone)
+      return fail(attn::Status::environment("cannot write standard output: ", error.message()));
+    return exitCode;
+  });
 }

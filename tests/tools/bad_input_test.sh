@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# attnc and attn-run on what a newcomer may try: what they say, what they exit with.
+# Usage: bad_input_test.sh ATTNC ATTN_RUN SPECS PYTHON
+set -u
+attnc=$1 run=$2 specs=$3 python=$4
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 3
+failures=0
+# expect CODE WORDS COMMAND...: runs it, checks its exit code and that it says WORDS.
+expect() {
+  local code=$1 words=$2
+  shift 2
+  "$@" >out 2>&1
+  local got=$?
+  if [ $got -ne "$code" ] || ! grep -qF -- "$words" out; then
+    echo "FAILED: $*: exit code $got, expected $code with '$words'; it said:"
+    cat out
+    failures=$((failures + 1))
+  fi
+}
+to_full() { "$@" >/dev/full; }
+small_memory() { (ulimit -v 900000 && exec "$@"); }
+
+"$python" - <<'EOF'
+import numpy as np
+def save(name, *shape, type=np.float32): np.save(name, np.ones(shape, type))
+for name in "qkv": save(name, 1, 2, 8, 64)
+save("q3", 2, 8, 64); save("k3", 2, 8, 64); save("q0", 1, 2, 0, 64); save("k0", 1, 2, 0, 64)
+save("two", 3, type=np.int32)
+save("k2", 2, 2, 8, 64)
+EOF
+cat >window.attn <<'EOF'
+attention window {
+  param width in 1..64
+  space tok(i: stream)
+  query tok
+  keys tok
+  heads any dim 64
+  mask causal(i) and window(i, width)
+}
+EOF
+cat >ragged.attn <<'EOF'
+attention ragged {
+  space tok(i: ragged <= 512)
+  table length[batch]: i32
+  query tok
+  keys tok
+  heads any dim 64
+  mask k.i < length[batch] and k.i < extent(i)
+}
+EOF
+sed 's/window {/ragged {/' window.attn >other.attn
+"$attnc" compile window.attn ragged.attn --dtype f32 --target cpu:avx2 -o f32.attnb || exit 1
+"$attnc" compile window.attn --target cpu:avx2 -o bf16.attnb || exit 1
+arrays="--q q.npy --k k.npy --v v.npy --out o.npy"
+window="run f32.attnb --kernel window --set width=4"
+
+# The command line.
+expect 0 "Exit codes: 0 done" "$attnc" --help
+expect 0 "Exit codes: 0 done" "$run" --help
+expect 2 "attnc: error: unknown command 'frobnicate'; commands are check, compile" "$attnc" frobnicate
+expect 2 "attnc: error: unknown option '--frobnicate'; attnc check --help" "$attnc" check --frobnicate
+expect 2 "attn-run: error: unknown option '--frobnicate'; attn-run verify" "$run" verify --frobnicate=3
+expect 2 "attn-run: error: unexpected argument 'more'" "$run" inspect f32.attnb more
+expect 2 "--shape gives i twice" "$attnc" explain window.attn --shape i=4,i=5
+expect 2 "--shape has 'heads='; write axis=n" "$attnc" explain window.attn --shape heads=
+expect 2 "--set gives width twice" "$attnc" explain window.attn --set width=4 --set width=5
+expect 2 "width is given by --shape and by --set" "$attnc" explain window.attn --set width=4 --shape width=4
+expect 2 "--at gives i twice" "$attnc" explain window.attn --at i=1,i=2
+expect 2 "a finite number" "$attnc" explain window.attn --set width=nan
+expect 2 "--s is nan; a finite number" "$attnc" score window.attn --s nan -o x.npy
+expect 2 "--head: '-1' is no whole number from 0 to" "$attnc" mask window.attn --head -1 -o x.npy
+expect 1 "head 7 is asked for; there are 2, give 0 to 1" "$attnc" mask window.attn --head 7 --shape heads=2,i=4 -o x.npy
+expect 2 "--seed: '-1' is no whole number from 0 to 18446744073709551615" "$run" verify f32.attnb --seed -1
+expect 2 "--threads: '9999' is no whole number from 0 to 1024" "$run" verify f32.attnb --threads 9999
+expect 2 "--scale is 'nan'; a finite number" "$run" $window $arrays --scale nan
+expect 2 "--set gives width twice" "$run" $window $arrays --set width=5
+expect 2 "--set width is 'inf'" "$run" run f32.attnb --kernel window --set width=inf $arrays
+
+# Names that are not there: 2, with those that are.
+expect 2 "unknown target 'tpu'; targets are cpu, ptx and spirv" "$attnc" compile window.attn --target tpu -o x
+expect 2 "names 'z', which is no axis or parameter of window" "$attnc" explain window.attn --shape z=3
+expect 2 "names 'z', which is no parameter of window" "$attnc" mask window.attn --set z=3 -o x.npy
+expect 2 "no attention 'none'" "$attnc" explain window.attn --name none
+expect 2 "there is no kernel 'none'; the bundle has window, ragged" "$run" run f32.attnb --kernel none $arrays
+expect 2 "kernel window has no variant 'int8'; the bundle has f32" "$run" $window $arrays --variant int8
+expect 2 "the bundle has no such kernel; it has ragged f32, window f32" "$run" verify f32.attnb --kernel none
+expect 2 "no parameter z" "$run" $window $arrays --set z=1
+expect 2 "give --set width=NUMBER, from 1 to 64" "$run" run f32.attnb --kernel window $arrays
+expect 1 "parameter width is 0; 1 to 64 is allowed" "$run" run f32.attnb --kernel window --set width=0 $arrays
+
+# Two kernels of one name; nothing is written.
+expect 1 "other.attn:1:11: error: kernel \`ragged\` is already made by ragged.attn:1:11; rename" \
+  "$attnc" compile ragged.attn other.attn --dtype f32 -o both.attnb
+expect 1 "already made by" "$attnc" compile ragged.attn other.attn --dtype f32 --emit obj -o both.o
+[ ! -e both.attnb ] && [ ! -e both.o ] || { echo "FAILED: written all the same"; failures=$((failures + 1)); }
+
+# What was assumed is said.
+expect 0 "assumed   width = 64 (its maximum), i = 1024; give --shape width=N,i=N for others" \
+  "$attnc" explain window.attn --shape heads=1 --target cpu
+expect 0 '"width": 64' "$attnc" explain window.attn --shape heads=1,i=64 --target cpu --json
+expect 0 "assumed heads = 1, width = 64" "$attnc" explain window.attn --shape i=64 --at q=3
+expect 0 "note: assumed heads = 1, width = 64 (its maximum); give" "$attnc" mask window.attn --shape i=8 -o x.npy
+"$attnc" explain window.attn --shape heads=1,i=64,width=3 --target cpu | grep assumed &&
+  { echo "FAILED: nothing was assumed"; failures=$((failures + 1)); }
+
+# Arrays that do not fit.
+expect 0 "" "$run" $window $arrays
+expect 1 "the arrays are f32, kernel window is there in bf16; give --variant bf16" \
+  "$run" run bf16.attnb --set width=4 $arrays
+expect 1 "q0.npy: array has 0 tokens; at least 1 is needed" "$run" $window --q q0.npy --k k.npy --v v.npy --out o.npy
+expect 0 "" "$run" $window --q q.npy --k k0.npy --v k0.npy --out o.npy
+expect 1 "k.npy: array is f32 with 4 axes, q is f32 with 3 axes" "$run" $window --q q3.npy --k k.npy --v v.npy --out o.npy
+expect 0 "" "$run" $window --q q3.npy --k k3.npy --v k3.npy --out o3.npy
+"$python" -c "import numpy as np; assert np.load('o3.npy').shape == (2, 8, 64)" || failures=$((failures + 1))
+expect 1 "segments 0 and 1 share positions" "$run" $window $arrays --segments 0:4:0,4:4:3
+expect 1 "segments 0 and 1 share slots" "$run" $window $arrays --segments 3:4:0,0:4:4
+expect 0 "" "$run" $window $arrays --segments 4:4:0,0:4:4
+ragged="run f32.attnb --kernel ragged $arrays"
+expect 1 "table length has extent 3 on axis 0, which is \`batch\`: 1" "$run" $ragged --set len_tok=8 --table length=two.npy
+"$python" -c "import numpy as np; np.save('one.npy', np.full(1, 8, np.int32))"
+expect 0 "" "$run" $ragged --set len_tok=8 --table length=one.npy
+expect 1 "query rows reach position 7; --set len_tok=5 leaves 5 positions" "$run" $ragged --set len_tok=5 --table length=one.npy
+expect 2 "--table gives length twice" "$run" $ragged --set len_tok=8 --table length=one.npy --table length=one.npy
+
+# Sizes are looked at before memory is taken for them.
+bench="bench f32.attnb --kernel window"
+expect 1 "q would have" "$run" $bench --heads 16777216 --q-len 16777216
+expect 1 "no multiple of the 2 KV heads" "$run" $bench --heads 3 --kv-heads 2
+if ! ldd "$run" | grep -q libasan; then
+  expect 3 "out of memory" small_memory "$run" $bench --heads 64 --q-len 65536 --kv-len 64
+fi
+
+# A full disk behind every kind of output.
+for command in "$run inspect f32.attnb" "$run inspect f32.attnb --json" "$run devices" "$run --help" \
+  "$attnc explain window.attn --shape i=64" "$attnc explain window.attn --shape i=64 --json" \
+  "$attnc explain window.attn --shape i=64 --at q=3" "$attnc diff window.attn window.attn --shape i=8" \
+  "$attnc compile window.attn --stop-after attn" "$attnc compile window.attn -o -" "$attnc --help"; do
+  expect 3 "cannot write standard output: No space left on device" to_full $command
+done
+expect 3 "No space left" "$attnc" compile window.attn -o /dev/full
+expect 3 "No space left" "$attnc" mask window.attn --shape i=8 -o /dev/full
+[ $failures -eq 0 ] && echo "all bad-input tests passed"
+exit $failures

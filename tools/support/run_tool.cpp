@@ -1,0 +1,135 @@
+#include "tools/support/run_tool.h"
+
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <iostream>
+#include <new>
+#include <system_error>
+
+namespace attn::tool {
+
+const char *const kExitCodeHelp =
+    "Exit codes: 0 done; 1 an input is rejected: a file, an array, a value; 2 the command line is\n"
+    "wrong: an unknown option or name, something missing; 3 the machine lacks something: a "
+    "device,\n"
+    "memory, a file, room on a disk.";
+
+namespace {
+
+// "attnc compile", if that is the command that was given.
+std::string command_name(const CLI::App &app) {
+  std::string name = app.get_name();
+  for (const CLI::App *command : app.get_subcommands())
+    name += " " + command->get_name();
+  return name;
+}
+
+// CLI11 speaks of a missing option before it speaks of the word that it did not know,
+// which is the likelier mistake.
+std::string usage_message(const CLI::App &app, const CLI::ParseError &error) {
+  bool words_left = dynamic_cast<const CLI::RequiredError *>(&error) ||
+                    dynamic_cast<const CLI::ExtrasError *>(&error);
+  std::vector<std::string> words;
+  if (words_left)
+    words = app.remaining(true);
+  if (words.empty())
+    return error.what();
+  for (const std::string &word : words)
+    if (word.size() > 1 && word[0] == '-')
+      return concat("unknown option '", word.substr(0, word.find('=')), "'");
+  std::string commands;
+  if (app.get_subcommands().empty())
+    for (const CLI::App *command : app.get_subcommands(nullptr))
+      commands += (commands.empty() ? "; commands are " : ", ") + command->get_name();
+  if (commands.empty())
+    return concat("unexpected argument '", words.front(), "'");
+  return concat("unknown command '", words.front(), "'", commands);
+}
+
+int fail(const CLI::App &app, ExitCode code, const std::string &message) {
+  std::fprintf(stderr, "%s: error: %s\n", app.get_name().c_str(), message.c_str());
+  return code;
+}
+
+int parse_and_act(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success &request) { // --help, --version
+    return app.exit(request);
+  } catch (const CLI::ParseError &error) {
+    return fail(
+        app, kUsage,
+        concat(usage_message(app, error), "; ", command_name(app), " --help shows the usage"));
+  }
+  return action();
+}
+
+} // namespace
+
+int run_tool(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
+  std::signal(SIGXFSZ, SIG_IGN); // a file grown too large is a failed write
+  int code = kDone;
+  try {
+    code = parse_and_act(app, argc, argv, action);
+  } catch (const std::bad_alloc &) {
+    code = fail(app, kEnvironment, "out of memory; give a smaller problem or a larger machine");
+  } catch (const std::system_error &error) { // threads
+    code = fail(app, kEnvironment, error.what());
+  } catch (const std::exception &error) {
+    code = fail(app, kEnvironment, concat("internal error: ", error.what()));
+  }
+  errno = 0;
+  std::cout.flush();
+  bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  if (!written && code == kDone)
+    code = fail(app, kEnvironment,
+                concat("cannot write standard output",
+                       errno ? concat(": ", std::strerror(errno)) : std::string()));
+  return code;
+}
+
+CLI::Validator whole_number(int64_t low, uint64_t high) {
+  auto check = [low, high](std::string &text) -> std::string {
+    const char *end = text.data() + text.size();
+    bool good = false;
+    if (text.starts_with('-')) {
+      int64_t number = 0;
+      auto [at, error] = std::from_chars(text.data(), end, number);
+      good = error == std::errc() && at == end && number >= low;
+    } else {
+      uint64_t number = 0;
+      auto [at, error] = std::from_chars(text.data(), end, number);
+      good = error == std::errc() && at == end && number <= high &&
+             (low <= 0 || number >= static_cast<uint64_t>(low));
+      if (good) // CLI11 reads a leading 0 as octal
+        text = std::to_string(number);
+    }
+    return good ? std::string()
+                : concat("'", text, "' is no whole number from ", low, " to ", high);
+  };
+  return CLI::Validator(check, "", "whole");
+}
+
+Status split_assignment(const std::string &text, const char *option, const char *form,
+                        std::string &name, std::string &value) {
+  size_t at = text.find('=');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size())
+    return Status::usage(option, " has '", text, "'; write ", form);
+  name = text.substr(0, at);
+  value = text.substr(at + 1);
+  return {};
+}
+
+Status parse_number(const std::string &text, const std::string &what, double &number) {
+  const char *end = text.data() + text.size();
+  auto [at, error] = std::from_chars(text.data(), end, number);
+  if (text.empty() || error != std::errc() || at != end || !std::isfinite(number))
+    return Status::usage(what, " is '", text, "'; a finite number is needed");
+  return {};
+}
+
+} // namespace attn::tool
