@@ -5,7 +5,7 @@
 
 // CHECK: llvm.mlir.global external @attn_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
 // CHECK: llvm.func @dense_bf16(%arg0: !llvm.ptr<1> {llvm.noalias, llvm.readonly}, %arg1: !llvm.ptr<1>,
-// CHECK-SAME: attributes {nvvm.kernel, nvvm.reqntid = array<i32: 32, 1, 1>}
+// CHECK-SAME: attributes {nvvm.kernel, nvvm.minctasm = 8 : i32, nvvm.reqntid = array<i32: 32, 1, 1>}
 // Queries: asynchronous copies of whole chunks, element by element where rows are misaligned.
 // CHECK: scf.if
 // CHECK: nvvm.cp.async.shared.global {{.*}}, 16, cache =  cg

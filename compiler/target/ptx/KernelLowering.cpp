@@ -10,6 +10,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
+static constexpr int64_t kRegisterFile = 65536; // of a multiprocessor, since sm_30
+
 LogicalResult PtxLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) {
   Location loc = kernel.getLoc();
   OpBuilder outer(kernel);
@@ -23,6 +25,10 @@ LogicalResult PtxLowering::lower(StringRef symbol, LLVM::GlobalOp sharedMemory) 
   function->setAttr("nvvm.kernel", outer.getUnitAttr());
   function->setAttr("nvvm.reqntid",
                     outer.getDenseI32ArrayAttr({static_cast<int32_t>(s.threads()), 1, 1}));
+  // As many blocks as leave each thread all 255 registers; without a word ptxas may aim at
+  // one more, and spill for it.
+  function->setAttr("nvvm.minctasm", outer.getI32IntegerAttr(std::max<int64_t>(
+                                         1, kRegisterFile / 256 / s.threads())));
   // The words and the tables are never written while a kernel runs.
   auto markReadOnly = [&](unsigned argument) {
     function.setArgAttr(argument, LLVM::LLVMDialect::getNoAliasAttrName(), outer.getUnitAttr());
@@ -67,9 +73,10 @@ void PtxLowering::prologue(PtxBuilder &p, LLVM::LLVMFuncOp function,
   for (size_t i = 0; i < kernel.getBindings().size(); ++i) {
     buffers.push_back(Buffer{});
     buffers.back().pointer = function.getArgument(i + 1);
-    // Inputs are prepared where they are read: across the walk they would cost registers.
+    // What is read or written after the walk is prepared there: across it, it would
+    // cost registers.
     auto attr = cast<tile::BindingAttr>(kernel.getBindings()[i]);
-    if (attr.getRole() != tile::Role::input)
+    if (!llvm::is_contained({tile::Role::input, tile::Role::o, tile::Role::lse}, attr.getRole()))
       prepareBuffer(p, i, kvHead);
   }
 }

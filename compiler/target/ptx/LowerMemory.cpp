@@ -318,6 +318,7 @@ LogicalResult PtxLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) {
 
 LogicalResult PtxLowering::lowerStoreQueries(PtxBuilder &p, tile::StoreQueriesOp op) {
   PtxTileValue tile = tiles.lookup(op.getValue());
+  prepareBuffer(p, op.getBinding(), /*kvHead=*/Value());
   const Buffer &buffer = buffers[op.getBinding()];
   int64_t bytes = buffer.element.getIntOrFloatBitWidth() / 8;
   if (!isa<FloatType>(buffer.element))

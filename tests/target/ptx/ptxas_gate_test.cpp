@@ -22,8 +22,6 @@ protected:
     interpreter::SpecCase spec(GetParam(), 5);
     ASSERT_EQ(spec.error(), "");
     const spec::AttentionSpec &a = spec.attention();
-    if (a.output)
-      GTEST_SKIP() << "kernels do not compute output expressions";
     mlir::attn::KernelShape shape{a.qkDim, a.vDim, ElementType::bf16, ElementType::bf16,
                                   ElementType::bf16};
     mlir::attn::BlockShape blocks = mlir::attn::choosePtxBlocks(arch, shape);
@@ -33,7 +31,8 @@ protected:
     module->push_back(kernel->clone());
     std::string complaints;
     mlir::ScopedDiagnosticHandler handler(kernel.getContext(), [&](mlir::Diagnostic &diagnostic) {
-      complaints += diagnostic.str() + "\n";
+      if (diagnostic.getSeverity() != mlir::DiagnosticSeverity::Remark)
+        complaints += diagnostic.str() + "\n";
       return mlir::success();
     });
     auto output = mlir::attn::compilePtx(*module, arch, mlir::attn::Stage::image);
@@ -48,10 +47,10 @@ protected:
   }
 };
 
-// Found by this gate: 64 x 64 blocks leave these a few registers short on mma.sync, and
-// 16 to 20 bytes are spilled.
+// Found by this gate: on mma.sync the walk over packed documents is one register short,
+// and 8 bytes are spilled outside the loops.
 bool PtxasGate::spills(const std::string &arch) const {
-  return arch == "sm_80" && (GetParam() == "packed" || GetParam() == "second_cross");
+  return arch == "sm_80" && GetParam() == "packed";
 }
 
 TEST_P(PtxasGate, Sm80) { expectClean("sm_80"); }
