@@ -2,6 +2,7 @@
 // codes out.
 #include "runtime/base/status.h"
 
+#include <cmath>
 #include <cstdio>
 
 namespace attn {
@@ -12,7 +13,9 @@ void append(std::string &out, bool value) { out.append(value ? "true" : "false")
 void append(std::string &out, char value) { out.push_back(value); }
 void append(std::string &out, double value) {
   char text[40];
-  std::snprintf(text, sizeof text, "%.9g", value);
+  // Whole numbers exactly, as far as doubles are exact about them.
+  bool whole = std::abs(value) < 9e15 && value == std::floor(value);
+  std::snprintf(text, sizeof text, whole ? "%.0f" : "%.9g", value);
   out.append(text);
 }
 void append_signed(std::string &out, long long value) { out.append(std::to_string(value)); }

@@ -23,6 +23,27 @@ static Status write_all(int fd, std::span<const std::byte> bytes) {
   return {};
 }
 
+Status check_folder_of(const std::string &path) {
+  size_t slash = path.rfind('/');
+  std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct stat info;
+  if (stat(folder.c_str(), &info) != 0)
+    return Status::environment("there is no folder ", folder, " (", std::strerror(errno),
+                               "); make it, or name another file")
+        .at(path);
+  if (!S_ISDIR(info.st_mode))
+    return Status::environment(folder, " is no folder; name another file").at(path);
+  struct stat file;
+  bool exists = stat(path.c_str(), &file) == 0;
+  if (exists && S_ISDIR(file.st_mode))
+    return Status::environment("is a folder; name a file").at(path);
+  // Files are replaced by renaming; devices and pipes are written as they are.
+  const std::string &written = exists && !S_ISREG(file.st_mode) ? path : folder;
+  if (access(written.c_str(), W_OK) != 0)
+    return Status::environment("cannot write into ", folder, ": ", std::strerror(errno)).at(path);
+  return {};
+}
+
 Status write_file(const std::string &path,
                   std::initializer_list<std::span<const std::byte>> parts) {
   struct stat existing;

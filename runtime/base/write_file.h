@@ -9,6 +9,10 @@
 
 namespace attn {
 
+// Fails if a file cannot be made at `path` for want of a folder that takes it: known now
+// rather than after the work whose result it would hold.
+Status check_folder_of(const std::string &path);
+
 // Writes the parts, one after another, to a temporary file beside `path` and
 // renames it. On failure (a full disk, say) `path` is untouched and nothing is
 // left behind.

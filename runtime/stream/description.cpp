@@ -266,6 +266,14 @@ Result<Description> parse_description(const std::string &text, const std::string
   if (recache.exists()) {
     recache.choice("on", {"prompt"});
     recache.integer("replay_frames", d.replay_frames, 0, 1 << 20);
+    if (d.frames_per_block > 0 && d.replay_frames % d.frames_per_block)
+      recache.fail("replay_frames",
+                   concat("must be a multiple of frames_per_block, ", d.frames_per_block));
+    if (d.replay_frames > d.window_frames)
+      recache.fail("replay_frames", concat("is ", d.replay_frames, ", but only ", d.window_frames,
+                                           " are kept (cache.window_frames); at most that many can "
+                                           "be re-run"),
+                   recache.table()->get("replay_frames"));
     recache.choice("order", {"sequential"}, false);
     d.sink = recache.choice("sink", {"refresh", "keep"}, false) ? SinkRecache::keep
                                                                 : SinkRecache::refresh;

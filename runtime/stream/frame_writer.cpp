@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <sys/stat.h>
 
 namespace attn::stream {
@@ -157,8 +158,10 @@ private:
 Result<std::unique_ptr<FrameWriter>> open_frame_writer(const std::string &path,
                                                        const FrameFormat &format) {
   for (const char *ending : {".mp4", ".gif", ".webm", ".mkv"})
-    if (path.ends_with(ending))
+    if (path.ends_with(ending)) {
+      ATTN_RETURN_IF_ERROR(check_folder_of(path)); // ffmpeg would tell at the end
       return open_ffmpeg_writer(path, format);
+    }
   if (path.ends_with(".npy")) {
     auto writer = std::make_unique<NpyFrames>(format);
     ATTN_RETURN_IF_ERROR(writer->open(path));
@@ -169,6 +172,13 @@ Result<std::unique_ptr<FrameWriter>> open_frame_writer(const std::string &path,
     ATTN_RETURN_IF_ERROR(writer->open(path));
     return std::unique_ptr<FrameWriter>(std::move(writer));
   }
+  std::string ending = std::filesystem::path(path).extension().string();
+  if (std::error_code ignored; !ending.empty() && !std::filesystem::is_directory(path, ignored))
+    return Status::usage("frames are not written as ", ending,
+                         "; name a file that ends in .mp4, .gif, .webm, .mkv, .y4m or .npy, - for "
+                         "y4m on standard output, or a folder for PNG files, with a / behind it if "
+                         "its name has a dot")
+        .at(path);
   auto writer = std::make_unique<PngFolder>(path, format.scale);
   ATTN_RETURN_IF_ERROR(writer->open());
   return std::unique_ptr<FrameWriter>(std::move(writer));

@@ -23,7 +23,8 @@ public:
 };
 
 // By the ending of `path`: .mp4 .gif .webm .mkv (ffmpeg), .npy, .y4m, "-" (y4m on
-// standard output), otherwise a folder, which is created.
+// standard output), otherwise a folder, which is created unless it is there; a name with
+// another ending is no new folder's.
 Result<std::unique_ptr<FrameWriter>> open_frame_writer(const std::string &path,
                                                        const FrameFormat &format);
 

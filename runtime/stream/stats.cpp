@@ -147,17 +147,18 @@ static std::string quoted(const std::string &text) {
 std::string StreamStats::json() const {
   std::string out = "{\n";
   auto number = [&](const char *name, double v) { out += concat("  \"", name, "\": ", v, ",\n"); };
+  auto count = [&](const char *name, uint64_t v) { out += concat("  \"", name, "\": ", v, ",\n"); };
   out += "  \"model\": " + quoted(model_) + ",\n  \"device\": " + quoted(device_) +
          ",\n  \"device_name\": " + quoted(device_name_) + ",\n";
-  number("frames", static_cast<double>(frames_));
-  number("blocks", static_cast<double>(blocks_));
+  count("frames", frames_);
+  count("blocks", blocks_);
   number("loop_fps", loop_fps());
   number("end_to_end_fps", end_to_end_fps());
   number("first_frame_ms", first_frame_ * 1e3);
   for (int p : {50, 95, 99})
     out += concat("  \"frame_ms_p", p, "\": ", frame_.percentile(p) * 1e3, ",\n");
   number("block_ms_p50", block_.percentile(50) * 1e3);
-  number("prompt_switches", static_cast<double>(switches_));
+  count("prompt_switches", switches_);
   number("switch_stall_ms", recache_.largest() * 1e3);
   number("switch_stall_blocks",
          block_.percentile(50) > 0 ? recache_.largest() / block_.percentile(50) : 0);
@@ -166,9 +167,9 @@ std::string StreamStats::json() const {
   number("recache_ms", recache_.sum() * 1e3);
   number("write_ms", write_.sum() * 1e3);
   number("attention_ms", static_cast<double>(attention_ns_) * 1e-6);
-  number("attention_launches", static_cast<double>(attention_launches_));
-  number("memo_hits", static_cast<double>(memo_hits_));
-  number("memo_misses", static_cast<double>(memo_misses_));
+  count("attention_launches", attention_launches_);
+  count("memo_hits", memo_hits_);
+  count("memo_misses", memo_misses_);
   out += "  \"bytes\": {";
   auto bytes = [&](const char *name, uint64_t v, bool last = false) {
     out += concat("\"", name, "\": ", v, last ? "" : ", ");

@@ -26,6 +26,28 @@ ref=(--reference-attention --quiet)
 expect 0 "Example" --help
 expect 2 "model" 
 expect 2 "--frobnicate" "$model" --frobnicate
+expect 2 "attn-stream: error: unknown option '--frobnicate'; attn-stream --help" "$model" --frobnicate
+expect 2 "--frames: '-8' is no whole number from 0 to" "$model" --frames -8
+expect 2 "--frames: '99999999999999999999' is no whole number" "$model" --frames 99999999999999999999
+expect 2 "--frames: '010x' is no whole number" "$model" --frames 010x
+expect 2 "--seed: '-1' is no whole number from 0 to 18446744073709551615" "$model" --seed -1
+expect 2 "--threads: '5000' is no whole number from 0 to 1024" "$model" --threads 5000
+expect 2 "--scale: '0' is no whole number from 1 to 64" "$model" --scale 0
+if "$stream" --help | grep -q -- --serve; then
+  expect 2 "--bind requires --serve" "$model" --bind 0.0.0.0
+  expect 2 "--token requires --serve" "$model" --token x
+  expect 2 "--unpaced requires --serve" "$model" --unpaced
+  expect 3 "give an address of this machine with --bind" "$model" "${ref[@]}" --serve 0 --bind 203.0.113.9
+fi
+expect 2 "v.xyz: frames are not written as .xyz; name a file that ends in .mp4" "$model" "${ref[@]}" --out "$dir/v.xyz"
+[ ! -e "$dir/v.xyz" ] || { echo "FAILED: v.xyz was made"; failures=$((failures + 1)); }
+expect 0 "" "$model" "${ref[@]}" --frames 1 --out "$dir/dotted.d/"
+# Refused before the first frame of a stream that would never end.
+expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --stats "$dir/none/s.json"
+expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --out "$dir/none/v.mp4"
+expect 3 "is a folder; name a file" "$model" "${ref[@]}" --frames 0 --stats "$dir/m"
+expect 3 "cannot create the folder" "$model" "${ref[@]}" --frames 0 --dump "$model/d"
+expect 0 "note: --switch 9 comes after the last of 3 frames" "$model" --reference-attention --frames 3 --switch 9:south
 expect 2 "FRAME:PROMPT" "$model" "${ref[@]}" --switch "south"
 expect 2 "must rise" "$model" "${ref[@]}" --switch 5:south --switch 5:west
 expect 1 "attnc model $model --spec specs/tiny_self.attn --target cpu" "$model" --frames 1

@@ -41,6 +41,7 @@ TEST(Description, RefusalsNameTheKeyTheLineAndTheRange) {
        "model.frames_per_block must be an integer from 1"},
       {"frames_per_block = 1", "frames_per_block = 2", "cache.sink_frames must be a multiple"},
       {"window_frames", "window_frame", "cache.window_frames is missing"},
+      {"replay_frames = ", "replay_frames = 9", "recache.replay_frames is 92"},
       {"timesteps = [1.0, 0.5]", "timesteps = [0.5, 1.0]", "schedule.timesteps must fall"},
       {"timesteps = [1.0, 0.5]", "timesteps = []", "schedule.timesteps must be a list of 1"},
       {"fps = 12", "fps = 12\nfpz = 1", "decoder.fpz is no key"},

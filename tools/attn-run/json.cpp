@@ -60,7 +60,8 @@ Json &Json::value(bool truth) {
 Json &Json::value(double number) {
   separate();
   char digits[40];
-  std::snprintf(digits, sizeof digits, "%.9g", number);
+  bool whole = std::abs(number) < 9e15 && number == std::floor(number);
+  std::snprintf(digits, sizeof digits, whole ? "%.0f" : "%.9g", number);
   text_ += std::isfinite(number) ? digits : "null";
   return *this;
 }

@@ -1,21 +1,21 @@
 // attn-stream: a model, its compiled attention kernels and prompts in; a video
 // and the figures of the stream out.
+#include "runtime/base/thread_pool.h"
 #include "runtime/base/write_file.h"
 #include "runtime/stream/frame_writer.h"
 #include "runtime/stream/stats.h"
 #include "runtime/stream/streamer.h"
 #include "tools/attn-stream/dump.h"
 #include "tools/attn-stream/progress.h"
+#include "tools/support/run_tool.h"
 #ifdef ATTN_SERVE
 #include "tools/attn-stream/serve/live.h"
 #endif
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <new>
-#include <system_error>
+#include <filesystem>
 
 using namespace attn;
 
@@ -148,11 +148,30 @@ Status serve_frames(const Options &options, stream::Streamer &streamer, stream::
 }
 #endif
 
+// What is only written at the end is not to fail there for want of a folder.
+Status check_outputs(const Options &options) {
+  if (!options.stats.empty())
+    ATTN_RETURN_IF_ERROR(check_folder_of(options.stats));
+  if (!options.dump.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(options.dump, error);
+    if (error)
+      return Status::environment("cannot create the folder: ", error.message()).at(options.dump);
+  }
+  return {};
+}
+
 Status run(const Options &options) {
   stream::StreamStats stats;
   stats.start();
   std::vector<Switch> switches;
   ATTN_RETURN_IF_ERROR(parse_switches(options, switches));
+  ATTN_RETURN_IF_ERROR(check_outputs(options));
+  for (const Switch &s : switches)
+    if (options.frames && s.frame >= options.frames && !options.quiet)
+      std::fprintf(stderr, "attn-stream: note: --switch %llu comes after the last of %llu frames\n",
+                   static_cast<unsigned long long>(s.frame),
+                   static_cast<unsigned long long>(options.frames));
   ATTN_ASSIGN_OR_RETURN(auto streamer, stream::Streamer::create(options.stream));
   const stream::Description &d = streamer->description();
   std::string first = options.prompt.empty() ? d.default_prompt : options.prompt;
@@ -214,10 +233,12 @@ Status run(const Options &options) {
 
 int main(int argc, char **argv) {
   Options options;
-  CLI::App app("Streams frames from an autoregressive video model while its prompt changes.");
+  CLI::App app("Streams frames from an autoregressive video model while its prompt changes.",
+               "attn-stream");
   app.footer("Example:\n  attn-stream demo/step.onnx demo.attnb --prompt \"red circle left\" \\\n"
              "      --switch 80:\"blue square right\" --frames 240 --out video.mp4\n"
-             "  attn-stream demo/step.onnx demo.attnb --frames 0 --serve 8080");
+             "  attn-stream demo/step.onnx demo.attnb --frames 0 --serve 8080\n" +
+             std::string(tool::kExitCodeHelp));
   // A script's settings can be overridden at the end of its command line.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("model", options.stream.model_path,
@@ -229,27 +250,33 @@ int main(int argc, char **argv) {
                  "FRAME:PROMPT, a new prompt from that frame on (repeatable)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--frames", options.frames, "frames to make; 0: until Ctrl-C")
+      ->check(tool::whole_number(0, uint64_t(1) << 53))
       ->capture_default_str();
   app.add_option("--seed", options.stream.seed, "noise seed; the same seed gives the same frames")
+      ->check(tool::whole_number(0, UINT64_MAX))
       ->capture_default_str();
   app.add_option("--device", options.stream.device, "cpu, vulkan[:n] or cuda[:n]")
       ->capture_default_str();
   app.add_option("--threads", options.stream.threads, "threads; 0: one per core")
+      ->check(tool::whole_number(0, ThreadPool::kMost))
       ->capture_default_str();
   app.add_option("--out", options.out,
                  "video.mp4, .gif, .webm, .mkv, .y4m, .npy, - (y4m), or a folder for PNG files");
   app.add_option("--scale", options.scale,
                  "enlarge the pictures this many times; default: the model's")
-      ->check(CLI::Range(1, 64));
+      ->check(tool::whole_number(1, 64));
 #ifdef ATTN_SERVE
   app.add_option("--serve", options.serve,
                  "serve the live stream as a web page on this port; 0: any free one")
-      ->check(CLI::Range(0, 65535));
+      ->check(tool::whole_number(0, 65535));
   app.add_option("--bind", options.bind,
                  "address to serve on; elsewhere than on loopback a token is asked for")
+      ->needs("--serve")
       ->capture_default_str();
-  app.add_option("--token", options.token, "ask viewers for this token; default: see --bind");
-  app.add_flag("--unpaced", options.unpaced, "serve frames as fast as they can be made");
+  app.add_option("--token", options.token, "ask viewers for this token; default: see --bind")
+      ->needs("--serve");
+  app.add_flag("--unpaced", options.unpaced, "serve frames as fast as they can be made")
+      ->needs("--serve");
 #endif
   app.add_option("--stats", options.stats, "write the figures as JSON");
   app.add_option("--recache", options.recache,
@@ -275,30 +302,19 @@ int main(int argc, char **argv) {
                  "folder for the state after every block, to compare runtimes");
   app.add_flag("--profile", options.profile, "time every node of the graph");
   app.add_flag("--quiet", options.quiet, "print errors only");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
-  options.stream.bf16 = options.precision == "bf16";
-  options.stream.cache_type = options.kv == "int8"  ? stream::CacheType::int8
-                              : options.kv == "f32" ? stream::CacheType::f32
-                                                    : stream::CacheType::automatic;
-  options.stream.use_sink = !options.no_sink;
-  options.stream.recache = options.recache == "stale"    ? stream::Recache::stale
-                           : options.recache == "flush"  ? stream::Recache::flush
-                           : options.recache == "window" ? stream::Recache::window
-                                                         : stream::Recache::full;
-  std::signal(SIGXFSZ, SIG_IGN); // a file grown too large is a failed write
-  Status status;
-  try {
-    status = run(options);
-  } catch (const std::bad_alloc &) {
-    status = Status::environment("out of memory");
-  } catch (const std::system_error &error) { // threads
-    status = Status::environment(error.what());
-  }
-  if (!status.ok())
-    std::fprintf(stderr, "attn-stream: error: %s\n", status.to_string().c_str());
-  return status.exit_code();
+  return tool::run_tool(app, argc, argv, [&] {
+    options.stream.bf16 = options.precision == "bf16";
+    options.stream.cache_type = options.kv == "int8"  ? stream::CacheType::int8
+                                : options.kv == "f32" ? stream::CacheType::f32
+                                                      : stream::CacheType::automatic;
+    options.stream.use_sink = !options.no_sink;
+    options.stream.recache = options.recache == "stale"    ? stream::Recache::stale
+                             : options.recache == "flush"  ? stream::Recache::flush
+                             : options.recache == "window" ? stream::Recache::window
+                                                           : stream::Recache::full;
+    Status status = run(options);
+    if (!status.ok())
+      std::fprintf(stderr, "attn-stream: error: %s\n", status.to_string().c_str());
+    return status.exit_code();
+  });
 }

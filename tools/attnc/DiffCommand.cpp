@@ -140,14 +140,14 @@ public:
     if (onlyA + onlyB != 0) {
       std::cout << "different: " << describe(first) << "\n  " << a.path << " " << a.reason(first)
                 << "\n  " << b.path << " " << b.reason(first) << "\n"
-                << onlyA + onlyB << " of " << pairs() << " pairs differ: " << onlyA << " only in "
+                << onlyA + onlyB << " of " << concat(pairs()) << " pairs differ: " << onlyA << " only in "
                 << a.path << ", " << onlyB << " only in " << b.path << "\n";
       return kRejected;
     }
     std::string scores;
     if (int code = compareScores(scores); code != kDone)
       return code;
-    std::cout << "equal: " << pairs() << " pairs, " << both << " admitted" << scores << "\n";
+    std::cout << "equal: " << concat(pairs()) << " pairs, " << both << " admitted" << scores << "\n";
     return kDone;
   }
 

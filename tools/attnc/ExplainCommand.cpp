@@ -128,7 +128,8 @@ private:
     double tiles = (double(report.shape.qLength) / double(view->blockQ) + 1) *
                    (double(report.shape.keyCount()) / double(view->blockK) + 1);
     if (tiles > maxTiles) {
-      std::cerr << "attnc: error: the call has " << tiles << " tiles; at most " << maxTiles
+      std::cerr << "attnc: error: the call has " << concat(std::ceil(tiles)) << " tiles; at most "
+                << concat(maxTiles)
                 << " are looked at; give a smaller --shape\n";
       return kRejected;
     }

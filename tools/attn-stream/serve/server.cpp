@@ -323,7 +323,11 @@ public:
       acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error)
       return Status::environment("cannot serve on ", options.address, " port ", options.port, ": ",
-                                 error.message(), "; choose another with --serve");
+                                 error.message(),
+                                 error == boost::system::errc::address_not_available
+                                     ? "; give an address of this machine with --bind, such as "
+                                       "127.0.0.1, or 0.0.0.0 for all of them"
+                                     : "; choose another port with --serve");
     port_ = acceptor_.local_endpoint().port();
     std::string host = address.is_v6() ? "[" + options.address + "]" : options.address;
     url_ = concat("http://", host, ":", port_, "/");
