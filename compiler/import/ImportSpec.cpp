@@ -212,7 +212,7 @@ void SpecImporter::run() {
   if (spec.recache) {
     auto recache = RecacheOp::create(
         builder, at(spec.recache->range), spec.name + "_" + spec.recache->event, spec.name,
-        spec.recache->event, spec.recache->replay, spec.recache->pinKeep);
+        spec.recache->event, spec.recache->replay, spec.recache->pin == spec::PinRecache::Keep);
     fillMask(recache.getMask(), spec.recache->mask);
   }
   if (spec.partial)

@@ -169,6 +169,7 @@ struct Query {
   Name tokens;
   std::optional<Name> blockAxis;
   ExprPtr minimum, maximum; // equal node absent: maximum null
+  std::optional<Name> from; // param: the call's first block
   SourceRange range;
 };
 struct Keys {
@@ -225,8 +226,9 @@ struct Select {
   SourceRange range;
 };
 struct CacheItem {
-  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write } kind;
-  ExprPtr count;               // Pin, Ring
+  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write, Spare, Lanes } kind;
+  ExprPtr count;               // Pin, Ring, Spare, Lanes
+  bool adjacent = false;       // Pin
   Name word;                   // Refill: event; Store: raw | roped; Write: every | last
   std::optional<Name> element; // Store
   std::vector<Name> per;       // Store
@@ -240,7 +242,7 @@ struct Cache {
 struct RecacheItem {
   enum class Kind : uint8_t { Replay, Mask, Pin } kind;
   ExprPtr value; // Replay, Mask
-  Name word;     // Pin: keep | refresh
+  Name word;     // Pin: keep | refresh | move
   SourceRange range;
 };
 struct Recache {

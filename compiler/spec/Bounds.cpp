@@ -34,12 +34,16 @@ public:
     case Op::Coordinate:
       return coordinate(e.coordinate());
     case Op::Param: {
+      const std::optional<QueryBlock> &call = env.spec->queryBlock;
+      if (call && call->from == e.index() && env.space != UINT32_MAX)
+        return {1, env.minDistance, env.maxDistance};
       const ParamInfo &param = env.spec->params[e.index()];
       return {0, param.minimum, param.maximum};
     }
     case Op::Head:
       return {0, 0, env.spec->heads ? static_cast<double>(env.spec->heads - 1) : infinity};
     case Op::Batch:
+      return env.batch ? constant(*env.batch) : Bounds{0, 0, infinity};
     case Op::Layer:
       return {0, 0, infinity};
     case Op::Heads:
@@ -81,7 +85,7 @@ private:
     Bounds result{scale, 0, scale - 1};
     if (side == Side::Query) {
       result.low += times(scale, env.minDistance);
-      result.high += times(scale, env.maxDistance);
+      result.high += times(scale, env.maxDistance + env.callBlocks - 1);
     }
     return result;
   }

@@ -24,6 +24,9 @@ struct BoundsEnvironment {
   uint32_t space = UINT32_MAX; // none: positions are not bounded
   double perBlock = 1;
   double firstBlock = 0, lastBlock = 0, minDistance = 0, maxDistance = 0;
+  // Calls of several blocks whose first one is a param: d is the distance to that one.
+  double callBlocks = 1;
+  std::optional<double> batch; // its number; absent: any
 };
 
 Bounds boundsOf(const Expr &expr, const BoundsEnvironment &environment);

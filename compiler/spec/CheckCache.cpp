@@ -12,6 +12,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int64_t maxRetained = 1 << 20;
+constexpr int64_t maxLanes = 64;
 constexpr unsigned maxBoxes = 20000;
 constexpr unsigned maxSteps = 4000000; // of evaluation, over all boxes
 
@@ -38,15 +39,22 @@ std::optional<BlockAxis> blockAxisOf(const Expr &expr) {
 // may admit although the key is not there.
 class RetentionSearch {
 public:
-  RetentionSearch(const AttentionSpec &spec, const Expr &mask, BlockAxis axis) : mask(mask) {
+  RetentionSearch(const AttentionSpec &spec, const Expr &mask, BlockAxis axis, int64_t lane)
+      : mask(mask) {
     env.spec = &spec;
     env.space = axis.space;
     env.perBlock = static_cast<double>(axis.perBlock);
+    if (spec.queryBlock && spec.queryBlock->from)
+      env.callBlocks = static_cast<double>(spec.queryBlock->maximum);
+    if (spec.cache->lanes > 1)
+      env.batch = static_cast<double>(lane);
   }
 
   struct Box {
     double firstBlock, lastBlock, minDistance, maxDistance;
   };
+
+  double callBlocks() const { return env.callBlocks; }
 
   // Absent: the mask is false on the whole box.
   std::optional<std::pair<double, double>> find(Box box) {
@@ -111,11 +119,24 @@ std::string blocks(double first, double last) {
 
 } // namespace
 
-// cache_c3, cache_c4, cache_c5
+// cache_c3
+bool Checker::checkCacheCount(const ast::CacheItem &item, const char *what, int64_t least,
+                              int64_t most, int64_t &out) {
+  std::optional<int64_t> count = constantInteger(*item.count, "`" + std::string(what) + "`");
+  if (count && (*count < least || *count > most)) {
+    report(DiagnosticId::cache_c3, item.count->range,
+           {what, std::to_string(*count), std::to_string(least) + ".." + std::to_string(most)});
+    count.reset();
+  }
+  out = count.value_or(1);
+  return count.has_value();
+}
+
+// cache_c4, cache_c5
 bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
   using Kind = ast::CacheItem::Kind;
-  static const char *const words[] = {"`pin`",    "`ring`",  "`whole`",
-                                      "`refill`", "`store`", "`write`"};
+  static const char *const words[] = {"`pin`",   "`ring`",  "`whole`", "`refill`",
+                                      "`store`", "`write`", "`spare`", "`lanes`"};
   std::set<Kind> seen;
   bool good = true;
   for (const ast::CacheItem &item : cache.items) {
@@ -126,19 +147,18 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
     }
     switch (item.kind) {
     case Kind::Pin:
-    case Kind::Ring: {
-      bool ring = item.kind == Kind::Ring;
-      std::optional<int64_t> count = constantInteger(*item.count, ring ? "`ring`" : "`pin`");
-      if (count && (*count < (ring ? 1 : 0) || *count > maxRetained)) {
-        report(DiagnosticId::cache_c3, item.count->range,
-               {ring ? "ring" : "pin", std::to_string(*count),
-                (ring ? "1.." : "0..") + std::to_string(maxRetained)});
-        count.reset();
-      }
-      good = good && count;
-      (ring ? info.ring : info.pin) = count.value_or(1);
+      info.pinAdjacent = item.adjacent;
+      good = checkCacheCount(item, "pin", 0, maxRetained, info.pin) && good;
       break;
-    }
+    case Kind::Ring:
+      good = checkCacheCount(item, "ring", 1, maxRetained, info.ring) && good;
+      break;
+    case Kind::Spare:
+      good = checkCacheCount(item, "spare", 0, maxRetained, info.spare) && good;
+      break;
+    case Kind::Lanes:
+      good = checkCacheCount(item, "lanes", 1, maxLanes, info.lanes) && good;
+      break;
     case Kind::Whole:
       info.whole = true;
       break;
@@ -167,10 +187,11 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
       break;
     }
   }
-  if (info.whole && (seen.count(Kind::Pin) || seen.count(Kind::Ring))) {
-    report(DiagnosticId::cache_c4, cache.range, {seen.count(Kind::Pin) ? "`pin`" : "`ring`"});
-    good = false;
-  }
+  for (Kind kind : {Kind::Pin, Kind::Ring, Kind::Spare, Kind::Lanes})
+    if (info.whole && good && seen.count(kind)) {
+      report(DiagnosticId::cache_c4, cache.range, {words[static_cast<size_t>(kind)]});
+      good = false;
+    }
   if (!info.whole && !seen.count(Kind::Ring)) {
     report(DiagnosticId::cache_c5, cache.range, {"`" + cache.axis.text + "`"});
     good = false;
@@ -178,7 +199,7 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
   return good;
 }
 
-// cache_c2, cache_c6, cache_c7
+// cache_c2, cache_c6, cache_c7, cache_c8
 void Checker::checkCache(const ast::Cache &cache) {
   CacheInfo info;
   info.range = cache.range;
@@ -212,6 +233,17 @@ void Checker::checkCache(const ast::Cache &cache) {
       return;
     }
   }
+  if (info.lanes > 1) {
+    const char *several = info.spare ? "`spare`"
+                          : spec.queryBlock && spec.queryBlock->maximum > 1
+                              ? "a call of several blocks"
+                          : !source->recaches.empty() ? "`recache`"
+                                                      : nullptr;
+    if (several) {
+      report(DiagnosticId::cache_c8, cache.range, {several, std::to_string(info.lanes)});
+      good = false;
+    }
+  }
   spec.cache = info;
   if (good && spec.mask)
     checkRetention(info, source->masks.empty() ? cache.range : source->masks[0].range);
@@ -223,10 +255,15 @@ void Checker::checkCache(const ast::Cache &cache) {
 void Checker::checkRetention(const CacheInfo &cache, SourceRange maskRange) {
   BlockAxis axis = *blockAxisOf(*cache.axis.key.value);
   double pin = static_cast<double>(cache.pin), ring = static_cast<double>(cache.ring);
-  RetentionSearch search(spec, *spec.mask, axis);
-  auto found = search.find({pin, infinity, ring, infinity});
-  if (!found)
-    found = search.find({0, infinity, -infinity, -1});
+  // In lane l positions count from block l on.
+  std::optional<std::pair<double, double>> found;
+  for (int64_t lane = 0; lane < cache.lanes && !found; ++lane) {
+    RetentionSearch search(spec, *spec.mask, axis, lane);
+    pin = static_cast<double>(cache.pin + lane);
+    found = search.find({pin, infinity, ring, infinity});
+    if (!found)
+      found = search.find({0, infinity, -infinity, -search.callBlocks()});
+  }
   if (!found)
     return;
   double key = found->first, query = key + found->second;
@@ -244,7 +281,7 @@ void Checker::checkRetention(const CacheInfo &cache, SourceRange maskRange) {
                                                : "enlarge `pin` or `ring`, or narrow the mask"});
 }
 
-// recache_c1, recache_c2
+// recache_c1, recache_c2, recache_c3
 void Checker::checkRecache(const ast::Recache &recache) {
   using Kind = ast::RecacheItem::Kind;
   static const char *const words[] = {"`replay`", "`mask`", "`pin`"};
@@ -252,7 +289,7 @@ void Checker::checkRecache(const ast::Recache &recache) {
   info.range = recache.range;
   info.event = recache.event.text;
   info.mask = boolean(true, recache.range);
-  wordAmong(recache.event, "event", "prompt");
+  wordAmong(recache.event, "event", "prompt or block");
   if (!source->caches.empty() && (!spec.cache || spec.cache->whole)) {
     if (spec.cache)
       report(DiagnosticId::recache_c2, recache.range, {});
@@ -279,10 +316,15 @@ void Checker::checkRecache(const ast::Recache &recache) {
         report(DiagnosticId::mask_c1, item.value->range, {describe(mask->type)});
       else if (mask)
         info.mask = mask;
-    } else if (wordAmong(item.word, "pin policy", "keep or refresh")) {
-      info.pinKeep = item.word.text == "keep";
+    } else if (wordAmong(item.word, "pin policy", "keep, refresh or move")) {
+      info.pin = item.word.text == "keep"      ? PinRecache::Keep
+                 : item.word.text == "refresh" ? PinRecache::Refresh
+                                               : PinRecache::Move;
     }
   }
+  if (info.pin == PinRecache::Move && spec.cache && info.replay < spec.cache->pin)
+    report(DiagnosticId::recache_c3, recache.range,
+           {std::to_string(spec.cache->pin), std::to_string(info.replay)});
   spec.recache = info;
 }
 

@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t maxHeads = 4096;
 constexpr int64_t maxDim = 1024;
 constexpr int64_t maxBlocksPerCall = 1 << 20;
+constexpr double maxFirstBlock = (1 << 28) - 1; // so that sums with counts stay in 32 bits
 
 // mask_c2 for a case that names tokens which are not there.
 bool groupsOf(const TokensInfo &named, const TokensInfo &all, std::vector<TokenGroup> &groups) {
@@ -90,7 +91,16 @@ void Checker::checkQueryBlock(const ast::Query &query) {
            {"`" + axis->name + "`", "`" + spec.spaces[*space].name + "`"});
     return;
   }
-  spec.queryBlock = QueryBlock{*axis, *least, *most};
+  spec.queryBlock = QueryBlock{*axis, *least, *most, {}};
+  if (!query.from)
+    return;
+  declare(*query.from);
+  ParamInfo param;
+  param.name = query.from->text;
+  param.maximum = maxFirstBlock;
+  param.range = query.from->range;
+  spec.queryBlock->from = static_cast<uint32_t>(spec.params.size());
+  spec.params.push_back(param);
 }
 
 // heads_c1, heads_c2

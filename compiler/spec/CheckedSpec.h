@@ -33,16 +33,16 @@ enum class Op : uint8_t {
   // CoordinateRef: one axis decoded from a position (Int). Where tokens are
   // tiled or in Z-order, operand 0 puts it together from several decodes.
   Coordinate,
-  Head,          // query head (Int)
-  Batch,         // batch entry (Int)
-  Layer,         // ATTN_W_LAYER (Int)
-  Heads,         // number of query heads at run time (Int)
-  KvHeads,       // number of KV heads at run time (Int)
-  Param,         // index into AttentionSpec::params (Int or Float)
-  Score,         // `s` in a score expression: scale * (q . k) (Float)
-  OutputValue,   // `o` in an output expression (Float)
-  LogSumExp,     // `lse` in an output expression; -1e30 for a row that attends nothing (Float)
-  InputValue,    // index into AttentionSpec::inputs: this row, head, dim (Float)
+  Head,        // query head (Int)
+  Batch,       // batch entry (Int)
+  Layer,       // ATTN_W_LAYER (Int)
+  Heads,       // number of query heads at run time (Int)
+  KvHeads,     // number of KV heads at run time (Int)
+  Param,       // index into AttentionSpec::params (Int or Float)
+  Score,       // `s` in a score expression: scale * (q . k) (Float)
+  OutputValue, // `o` in an output expression (Float)
+  LogSumExp,   // `lse` in an output expression; -1e30 for a row that attends nothing (Float)
+  InputValue,  // index into AttentionSpec::inputs: this row, head, dim (Float)
   // Operands: indices, outermost first; payload: index into tables. An index
   // outside the table reads the nearest element (it is clamped per dimension).
   Gather,
@@ -238,8 +238,8 @@ enum class OrderKind : uint8_t {
 };
 struct OrderInfo {
   OrderKind kind = OrderKind::RowMajor;
-  std::vector<uint32_t> axes;  // Permuted: slowest first; Morton: interleaved, slowest first
-  std::vector<int64_t> tiles;  // Tiled: one per axis of the space
+  std::vector<uint32_t> axes; // Permuted: slowest first; Morton: interleaved, slowest first
+  std::vector<int64_t> tiles; // Tiled: one per axis of the space
 };
 
 // A token space: a mixed-radix grid, last axis fastest. Where a space stands in
@@ -257,9 +257,9 @@ struct NamedCoordinate {
   ExprPtr value;    // from the position of its side
 };
 struct TokenGroup {
-  uint32_t space = 0;           // index into spaces
-  Extent base;                  // first position
-  std::optional<Extent> length; // absent: unbounded (a stream, or ragged and last)
+  uint32_t space = 0;                       // index into spaces
+  Extent base;                              // first position
+  std::optional<Extent> length;             // absent: unbounded (a stream, or ragged and last)
   std::vector<NamedCoordinate> coordinates; // filled in last; for those who speak of tokens
 };
 struct TokensInfo {
@@ -288,6 +288,7 @@ struct InputInfo {
 struct QueryBlock {
   AxisRef axis;
   int64_t minimum = 1, maximum = 1; // inclusive
+  std::optional<uint32_t> from;     // param that holds the call's first block
 };
 
 // Element types as the spec says them; the compile command may override.
@@ -318,8 +319,11 @@ struct CacheInfo {
   AxisRef axis;       // unset (empty name) if `whole`
   std::string tokens; // `cache text { whole }`: the tokens held whole
   bool whole = false;
-  int64_t pin = 0;  // blocks 0..pin-1 stay for ever
-  int64_t ring = 0; // newest blocks kept, the current one included
+  int64_t pin = 0;   // blocks 0..pin-1 stay for ever
+  int64_t ring = 0;  // newest blocks kept, the current one included
+  int64_t spare = 0; // newest blocks that may be taken back
+  int64_t lanes = 1; // batch entries with caches of their own, each a block behind the one before
+  bool pinAdjacent = false; // pinned keys are rotated to lie just before the others
   bool storeRoped = true;
   std::optional<Element> element; // absent: the call's own type
   Granularity granularity = Granularity::PerTokenHead;
@@ -328,11 +332,14 @@ struct CacheInfo {
   SourceRange range;
 };
 
+// What becomes of pinned blocks that are not among the replayed ones: they stay, are
+// run again, or the oldest replayed ones take their places.
+enum class PinRecache : uint8_t { Keep, Refresh, Move };
 struct RecacheInfo {
-  std::string event;   // "prompt"
-  int64_t replay = 0;  // blocks re-run
-  ExprPtr mask;        // Bool; a constant true is `all`
-  bool pinKeep = true; // pinned blocks keep their contents; false: refreshed
+  std::string event;  // "prompt"
+  int64_t replay = 0; // blocks re-run
+  ExprPtr mask;       // Bool; a constant true is `all`
+  PinRecache pin = PinRecache::Keep;
   SourceRange range;
 };
 
@@ -350,10 +357,10 @@ struct AttentionSpec {
   ElementTypes types;
   std::optional<double> scale; // absent: 1 / sqrt(qkDim)
   std::optional<RopeInfo> rope;
-  ExprPtr mask;      // Bool; never null: `all` is a constant true
-  ExprPtr score;     // Float over `s`; null: s itself
-  ExprPtr sinkLogit; // Float over head, batch, layer, params, tables; null: none
-  ExprPtr output;    // Float over `o`; null: o itself
+  ExprPtr mask;         // Bool; never null: `all` is a constant true
+  ExprPtr score;        // Float over `s`; null: s itself
+  ExprPtr sinkLogit;    // Float over head, batch, layer, params, tables; null: none
+  ExprPtr output;       // Float over `o`; null: o itself
   bool emitLse = false; // also set by partial
   bool partial = false; // o and lse are parts; sink logit and output apply when merged
   std::optional<CacheInfo> cache;

@@ -152,6 +152,8 @@ private:
   // CheckCache.cpp
   void checkCache(const ast::Cache &cache);
   bool checkCacheItems(const ast::Cache &cache, CacheInfo &info);
+  bool checkCacheCount(const ast::CacheItem &item, const char *what, int64_t least, int64_t most,
+                       int64_t &out);
   void checkRetention(const CacheInfo &cache, SourceRange maskRange);
   void checkRecache(const ast::Recache &recache);
 

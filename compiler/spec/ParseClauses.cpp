@@ -135,6 +135,8 @@ void ClauseParser::queryClause(Attention &a) {
       query.maximum = parseExpr();
     expect("per");
     expect("call");
+    if (accept("from"))
+      query.from = expectName("a parameter's name");
   }
   query.range = whole();
   a.queries.push_back(std::move(query));
@@ -310,8 +312,15 @@ CacheItem ClauseParser::cacheItem() {
   if (accept("pin")) {
     item.kind = Kind::Pin;
     item.count = parseExpr();
+    item.adjacent = accept("adjacent");
   } else if (accept("ring")) {
     item.kind = Kind::Ring;
+    item.count = parseExpr();
+  } else if (accept("spare")) {
+    item.kind = Kind::Spare;
+    item.count = parseExpr();
+  } else if (accept("lanes")) {
+    item.kind = Kind::Lanes;
     item.count = parseExpr();
   } else if (accept("whole")) {
     item.kind = Kind::Whole;
@@ -334,7 +343,7 @@ CacheItem ClauseParser::cacheItem() {
     item.word = expectName("`every` or `last`");
     expect("pass");
   } else {
-    fail("`pin`, `ring`, `whole`, `refill`, `store` or `write`");
+    fail("`pin`, `ring`, `spare`, `lanes`, `whole`, `refill`, `store` or `write`");
   }
   item.range = since(first);
   return item;
@@ -356,7 +365,7 @@ void ClauseParser::recacheClause(Attention &a) {
       item.value = parseExpr();
     } else if (accept("pin")) {
       item.kind = RecacheItem::Kind::Pin;
-      item.word = expectName("`keep` or `refresh`");
+      item.word = expectName("`keep`, `refresh` or `move`");
     } else {
       fail("`replay`, `mask` or `pin`");
     }

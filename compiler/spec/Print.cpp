@@ -238,12 +238,20 @@ const char *granularityName(Granularity granularity) {
   return "";
 }
 
+const char *pinRecacheName(PinRecache pin) {
+  return pin == PinRecache::Keep ? "keep" : pin == PinRecache::Refresh ? "refresh" : "move";
+}
+
 void showCache(std::ostream &out, const CacheInfo &cache) {
   out << "  cache " << (cache.whole ? cache.tokens : cache.axis.name) << " { ";
   if (cache.whole)
     out << "whole";
   else
-    out << "pin " << cache.pin << "; ring " << cache.ring;
+    out << "pin " << cache.pin << (cache.pinAdjacent ? " adjacent" : "") << "; ring " << cache.ring;
+  if (cache.spare)
+    out << "; spare " << cache.spare;
+  if (cache.lanes > 1)
+    out << "; lanes " << cache.lanes;
   out << "; store " << (cache.storeRoped ? "roped" : "raw");
   if (cache.element)
     out << ", " << elementName(*cache.element) << " per " << granularityName(cache.granularity);
@@ -321,6 +329,8 @@ std::string toString(const AttentionSpec &spec) {
   if (spec.queryBlock)
     out << ", " << spec.queryBlock->axis.name << ": " << spec.queryBlock->minimum << ".."
         << spec.queryBlock->maximum << " per call";
+  if (spec.queryBlock && spec.queryBlock->from)
+    out << " from " << spec.params[*spec.queryBlock->from].name;
   out << "\n  keys " << showTokens(spec, spec.keys) << "\n";
   out << "  heads " << spec.heads << " kv " << spec.kvHeads << " dim " << spec.qkDim << " value "
       << spec.vDim << "\n";
@@ -349,7 +359,7 @@ std::string toString(const AttentionSpec &spec) {
   if (spec.recache)
     out << "  recache on " << spec.recache->event << " { replay " << spec.recache->replay
         << "; mask " << toString(spec, *spec.recache->mask) << "; pin "
-        << (spec.recache->pinKeep ? "keep" : "refresh") << " }\n";
+        << pinRecacheName(spec.recache->pin) << " }\n";
   out << "}\n";
   return out.str();
 }

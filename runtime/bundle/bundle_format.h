@@ -66,8 +66,8 @@
 //    9     7  reserved                16     8  minimum, f64
 //   24     8  maximum, f64
 //
-// kSectionBlobs: named bytes beside the kernels (a model's plan), 64-byte
-// aligned like images: 24 bytes
+// kSectionBlobs: named bytes beside the kernels (a model's plan; "cache/SPEC": what a
+// spec declares of its cache, see cache/policy.h), 64-byte aligned like images: 24 bytes
 //    0     8  name (string)            8     8  offset
 //   16     8  size
 #pragma once

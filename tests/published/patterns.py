@@ -137,7 +137,12 @@ def table():
             cells = [f"[{name}]({spec}.attn)", described(spec)] + [mark(run.get(t)) for t in ("cpu", "spirv", "ptx")] + shown
             out.append("| " + " | ".join(cells) + " |")
         out.append("")
-    out += ["## The papers the project was founded on", "",
+    out += ["## Cache policies", "",
+            "What a stream keeps, evicts and computes anew, as published systems do it: `tests/stream/policies` runs each",
+            "on the runtime's cache with CPU kernels and compares every call over hundreds of blocks, the keys it attends",
+            "exactly, with a restatement in NumPy.", "", "| spec | says |", "|---|---|"]
+    out += [f"| [{name}](streaming/{name}.attn) | {described('streaming/' + name)} |" for name in specs("streaming")]
+    out += ["", "## The papers the project was founded on", "",
             "By their number in the project's list: the specs that express a row, or why none does.", "",
             "| row | paper | specs | not expressed |", "|---|---|---|---|"]
     for number, name, found, reason in ROWS:

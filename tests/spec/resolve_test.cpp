@@ -87,7 +87,7 @@ TEST(Resolve, clausesOfALonglive) {
   EXPECT_EQ(spec.cache->write, WritePolicy::LastPass);
   ASSERT_TRUE(spec.recache);
   EXPECT_EQ(spec.recache->replay, 2);
-  EXPECT_FALSE(spec.recache->pinKeep);
+  EXPECT_EQ(spec.recache->pin, PinRecache::Refresh);
   EXPECT_EQ(toString(spec, *spec.recache->mask), "causal(b)");
 }
 

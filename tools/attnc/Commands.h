@@ -34,6 +34,9 @@ bool checkTargets(const std::vector<std::string> &targets);
 // make, and gives false if there are.
 bool checkKernelNames(const std::vector<spec::CheckedSpec> &specs);
 
+// Adds the record of each cache that a spec declares.
+void addPolicies(const spec::CheckedSpec &spec, BundleWriter &bundle);
+
 // Compiles a spec into `bundle`; `text` receives the stage's text if the options
 // stop before the image. On failure prints why and returns false.
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,

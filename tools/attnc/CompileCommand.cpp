@@ -52,6 +52,7 @@ int emitObject(const Options &options, const std::vector<spec::CheckedSpec> &spe
       continue;
     }
     const uint32_t source = bundle.add_spec(spec.fileName, spec.text);
+    addPolicies(spec, bundle);
     for (auto &made : result.images)
       objects.push_back(std::move(made.bytes));
     for (KernelInfo &kernel : result.kernels) {
@@ -188,6 +189,7 @@ bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions
   if (options.stopAfter != mlir::attn::Stage::image)
     return true;
   uint32_t source = bundle.add_spec(spec.fileName, spec.text);
+  addPolicies(spec, bundle);
   std::vector<uint32_t> images;
   for (const auto &image : result.images)
     images.push_back(bundle.add_image(image.target, std::as_bytes(std::span(image.bytes))));

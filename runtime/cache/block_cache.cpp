@@ -1,0 +1,161 @@
+// Slots are a function of block numbers; the state is three of them and the pinned ones.
+#include "runtime/cache/block_cache.h"
+
+#include <algorithm>
+
+namespace attn::cache {
+
+Result<BlockCache> BlockCache::create(std::vector<Policy> policies) {
+  BlockCache cache;
+  if (policies.empty())
+    return Status::usage("a cache needs at least one policy");
+  const Policy &first = policies[0];
+  for (const Policy &p : policies) {
+    ATTN_RETURN_IF_ERROR(check_policy(p));
+    if (p.pin != first.pin || p.lanes != first.lanes || p.roped != first.roped ||
+        p.by_place != first.by_place)
+      return Status::invalid_input("specs that share a cache must agree on pin, lanes, store and "
+                                   "the origin of rope: one has pin ",
+                                   first.pin, ", another pin ", p.pin);
+    const bool stays = p.ring > 0 && !p.write_last;
+    cache.most_ = std::max(cache.most_, std::max(p.call_most, p.replay));
+    if (stays)
+      cache.ring_ = std::max(cache.ring_, p.ring + p.spare + p.call_most - 1);
+    else
+      cache.call_ = std::max(cache.call_, p.call_most);
+    cache.ring_ = std::max(cache.ring_, p.ring + p.spare);
+  }
+  cache.pin_ = first.pin;
+  cache.pinned_.reserve(static_cast<size_t>(cache.pin_));
+  cache.seen_.reserve(static_cast<size_t>(cache.slots()));
+  cache.policies_ = std::move(policies);
+  return cache;
+}
+
+Status BlockCache::begin(size_t which, int64_t first, int64_t count, bool stay) {
+  return begin_seeing(which, first, count, stay, std::max<int64_t>(policies_[which].ring - 1, 0));
+}
+
+Status BlockCache::begin_seeing(size_t which, int64_t first, int64_t count, bool stay,
+                                int64_t before) {
+  const Policy &p = policies_[which];
+  stay = stay && p.ring > 0;
+  const int64_t end = first + count, limit = stay ? most_ : call_;
+  if (count < 1 || count > limit)
+    return Status::usage("a call brings ", count, " blocks; 1..", limit, " are declared");
+  if (first < 0 || (p.ring > 0 && first > next_) || (stay && end > next_ + most_))
+    return Status::usage("a call begins at block ", first, ", but the next one is ", next_);
+  // Blocks that were held once and are not any more have no place.
+  const bool repeats = first < next_;
+  if (stay && repeats && first < oldest_ && first >= pin_ &&
+      std::find(pinned_.begin(), pinned_.end(), first) == pinned_.end())
+    return Status::usage("block ", first, " is not held any more; the oldest one is ", oldest_);
+  if (stay) {
+    for (int64_t b = next_; b < std::min(end, pin_); ++b)
+      pinned_.push_back(b);
+    next_ = std::max(next_, end);
+    oldest_ = std::max({oldest_, next_ - ring_, std::min(pin_, next_)});
+  }
+
+  seen_.clear();
+  for (size_t i = 0; i < pinned_.size(); ++i) {
+    const int64_t b = pinned_[i], at = static_cast<int64_t>(i);
+    const bool in_call = b >= first && b < end;
+    if (in_call && !stay)
+      continue; // the call's own keys stand for it
+    // A block that a replay moves has its own position in that call, later its slot's.
+    seen_.push_back({b, at, in_call ? b : at, b, in_call});
+  }
+  const size_t pinned = seen_.size();
+  for (int64_t b = std::max(oldest_, first - before); b < next_; ++b) {
+    const bool in_call = b >= first && b < end;
+    if ((in_call && !stay) || std::find(pinned_.begin(), pinned_.end(), b) != pinned_.end())
+      continue;
+    seen_.push_back({b, pin_ + (b - pin_) % ring_, b, b, in_call});
+  }
+  if (!stay)
+    for (int64_t b = first; b < end; ++b)
+      seen_.push_back({b, pin_ + ring_ + b - first, b, b, true});
+  if (p.by_place)
+    for (size_t i = 0; i < seen_.size(); ++i)
+      seen_[i].place = static_cast<int64_t>(i);
+  if (p.pin_adjacent && seen_.size() > pinned)
+    for (size_t i = 0; i < pinned; ++i)
+      if (!seen_[i].in_call)
+        seen_[i].place = seen_[pinned].place - static_cast<int64_t>(pinned - i);
+  return {};
+}
+
+void BlockCache::segments(int64_t block_tokens, int64_t lane, std::vector<Segment> &out) const {
+  out.clear();
+  for (const Seen &s : seen_)
+    out.push_back({static_cast<int32_t>(s.slot * block_tokens), static_cast<int32_t>(block_tokens),
+                   static_cast<int32_t>((s.position + lane) * block_tokens)});
+  std::sort(out.begin(), out.end(),
+            [](const Segment &a, const Segment &b) { return a.first_slot < b.first_slot; });
+  size_t last = 0;
+  for (size_t i = 1; i < out.size(); ++i) {
+    Segment &run = out[last];
+    if (run.first_slot + run.length == out[i].first_slot &&
+        run.first_position + run.length == out[i].first_position)
+      run.length += out[i].length;
+    else
+      out[++last] = out[i];
+  }
+  if (!out.empty())
+    out.resize(last + 1);
+}
+
+Status BlockCache::take_back(int64_t count) {
+  const int64_t spare = policies_[0].spare;
+  if (count < 0 || count > spare || next_ - count < std::max(oldest_, pin_))
+    return Status::usage(count, " blocks cannot be taken back: the cache declares spare ", spare,
+                         " and holds blocks ", oldest_, "..", next_ - 1);
+  next_ -= count;
+  return {};
+}
+
+std::vector<Run> BlockCache::replay() {
+  const Policy &p = policies_[0];
+  const int64_t count = std::min(p.replay, next_), first = next_ - count;
+  std::vector<Run> runs;
+  if (count == 0)
+    return runs;
+  if (p.pinned == Policy::Pinned::move) {
+    pinned_.clear();
+    for (int64_t b = first; b < std::min(first + pin_, next_); ++b)
+      pinned_.push_back(b);
+    oldest_ = std::max(oldest_, std::min(first + pin_, next_));
+    return {{first, count}};
+  }
+  // Of the replayed blocks, those that no slot is left for are not needed: nobody would
+  // see their keys.
+  int64_t from = first;
+  if (first > 0)
+    from = std::max({first, next_ - p.ring, pin_});
+  if (p.pinned == Policy::Pinned::refresh && from > 0 && !pinned_.empty()) {
+    const int64_t pinned = std::min(static_cast<int64_t>(pinned_.size()), from);
+    if (pinned == from)
+      from = 0;
+    else
+      runs.push_back({0, pinned});
+  }
+  if (from < next_)
+    runs.push_back({from, next_ - from});
+  return runs;
+}
+
+Status BlockCache::restore(const State &s) {
+  bool good = s.oldest >= 0 && s.oldest <= s.next && s.next - s.oldest <= ring_ &&
+              static_cast<int64_t>(s.pinned.size()) == std::min(pin_, s.next);
+  for (int64_t b : s.pinned)
+    good &= b >= 0 && b < s.next;
+  if (!good)
+    return Status::invalid_input("the state of a cache does not fit this one");
+  oldest_ = s.oldest;
+  next_ = s.next;
+  pinned_ = s.pinned;
+  return {};
+}
+
+} // namespace attn::cache

@@ -1,0 +1,111 @@
+// Policies as text and back.
+#include "runtime/cache/policy.h"
+
+#include "runtime/bundle/bundle_format.h"
+#include <charconv>
+
+namespace attn::cache {
+
+namespace {
+
+constexpr int64_t kMostBlocks = 1 << 20, kMostLanes = 64;
+
+// Every number of a policy with its name and range; `visit(name, value, least, most)`.
+template <typename P, typename Visit> void each_number(P &p, Visit visit) {
+  visit("pin", p.pin, 0, kMostBlocks);
+  visit("ring", p.ring, 0, kMostBlocks);
+  visit("spare", p.spare, 0, kMostBlocks);
+  visit("lanes", p.lanes, 1, kMostLanes);
+  visit("call_least", p.call_least, 1, kMostBlocks);
+  visit("call_most", p.call_most, 1, kMostBlocks);
+  visit("pin_adjacent", p.pin_adjacent, 0, 1);
+  visit("write_last", p.write_last, 0, 1);
+  visit("roped", p.roped, 0, 1);
+  visit("by_place", p.by_place, 0, 1);
+  visit("recache", p.recache, 0, 2);
+  visit("replay", p.replay, 0, 2 * kMostBlocks);
+  visit("pinned", p.pinned, 0, 2);
+}
+
+} // namespace
+
+std::string policy_text(const Policy &policy) {
+  std::string text;
+  each_number(policy, [&](const char *name, auto value, int64_t, int64_t) {
+    text += concat(name, " ", static_cast<int64_t>(value), "\n");
+  });
+  if (!policy.first_param.empty())
+    text += concat("first_param ", policy.first_param, "\n");
+  return text;
+}
+
+Status check_policy(const Policy &policy) {
+  Status status;
+  each_number(policy, [&](const char *name, auto value, int64_t least, int64_t most) {
+    const int64_t number = static_cast<int64_t>(value);
+    if (status.ok() && (number < least || number > most))
+      status = Status::invalid_input("a cache's ", name, " is ", number, "; ", least, "..", most,
+                                     " is allowed");
+  });
+  ATTN_RETURN_IF_ERROR(status);
+  if (policy.call_least > policy.call_most)
+    return Status::invalid_input("a cache's calls have ", policy.call_least, "..", policy.call_most,
+                                 " blocks");
+  if (policy.replay > policy.pin + policy.ring)
+    return Status::invalid_input("a cache of ", policy.pin + policy.ring, " blocks replays ",
+                                 policy.replay);
+  if (policy.lanes > 1 && policy.call_most > 1)
+    return Status::invalid_input("a cache of several lanes takes calls of one block, not ",
+                                 policy.call_most);
+  if (!is_printable_name(policy.first_param))
+    return Status::invalid_input("a cache's first_param is not a name");
+  return {};
+}
+
+Result<Policy> parse_policy(std::string_view text) {
+  Policy policy;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const size_t space = line.find(' ');
+    if (space == std::string_view::npos)
+      return Status::invalid_input("a cache's record has a line without a value");
+    const std::string_view name = line.substr(0, space), value = line.substr(space + 1);
+    if (name == "first_param") {
+      policy.first_param = value;
+      continue;
+    }
+    int64_t number = 0;
+    auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    bool known = false;
+    if (error == std::errc() && end == value.data() + value.size())
+      each_number(policy, [&](std::string_view each, auto &field, int64_t least, int64_t most) {
+        if (each != name || number < least || number > most)
+          return;
+        field = static_cast<std::remove_reference_t<decltype(field)>>(number);
+        known = true;
+      });
+    if (!known)
+      return Status::invalid_input("a cache's record has the line '",
+                                   is_printable_name(std::string(line)) ? std::string(line)
+                                                                        : std::string("?"),
+                                   "', which means nothing");
+  }
+  ATTN_RETURN_IF_ERROR(check_policy(policy));
+  return policy;
+}
+
+Result<Policy> find_policy(const Bundle &bundle, std::string_view name) {
+  const Bundle::Blob *blob = bundle.find_blob(concat("cache/", name));
+  if (!blob)
+    return Status::invalid_input("the bundle has no cache of a spec '", name,
+                                 "': the spec needs a cache clause")
+        .at(bundle.place());
+  auto policy =
+      parse_policy({reinterpret_cast<const char *>(blob->bytes.data()), blob->bytes.size()});
+  if (!policy.ok())
+    return policy.status().at(bundle.place());
+  return policy;
+}
+
+} // namespace attn::cache
