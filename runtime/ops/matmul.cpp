@@ -2,7 +2,6 @@
 // that each weight is read once and no sum depends on the thread count.
 #include "runtime/ops/matmul.h"
 
-#include "runtime/ops/amx.h"
 #include <algorithm>
 
 namespace attn::ops {
@@ -44,24 +43,25 @@ bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t
   return true;
 }
 
-bool convert_weight(int64_t rows, PackedWeight &w) {
+bool convert_weight(const Bf16Unit &unit, int64_t rows, PackedWeight &w) {
   const int nr = isa().nr;
-  if (nr != kAmxColumns)
+  if (nr != unit.columns)
     return true; // panels of another width: stays f32
-  w.bf16 = AlignedMemory(static_cast<size_t>(w.panels * amx_panel_bytes(w.k)));
-  w.rows = AlignedMemory(static_cast<size_t>(amx_rows_bytes(rows, w.k)));
+  w.bf16 = AlignedMemory(static_cast<size_t>(w.panels * unit.panel_bytes(w.k)));
+  w.rows = AlignedMemory(static_cast<size_t>(unit.rows_bytes(rows, w.k)));
   if (!w.bf16.data() || !w.rows.data())
     return false;
+  w.unit = &unit;
   for (int64_t p = 0; p < w.panels; ++p)
-    amx_pack_panel(w.panel(p, nr), nr, 1, w.k, nr,
-                   static_cast<char *>(w.bf16.data()) + p * amx_panel_bytes(w.k));
+    unit.pack_panel(w.panel(p, nr), nr, 1, w.k, nr,
+                    static_cast<char *>(w.bf16.data()) + p * unit.panel_bytes(w.k));
   w.data = AlignedMemory();
   return true;
 }
 
-// `rows`: A as bf16, where the weight is.
-static void run_panel(const Isa &table, const float *a, const void *rows, int64_t row_begin,
-                      int64_t row_end, const Product &p, int64_t panel) {
+// `rows`: A as bf16, all `row_count` rows of it, where the weight is.
+static void run_panel(const Isa &table, const float *a, const void *rows, int64_t row_count,
+                      int64_t row_begin, int64_t row_end, const Product &p, int64_t panel) {
   const PackedWeight &w = *p.weight;
   const int64_t column = panel * table.nr;
   GemmTile t{};
@@ -81,16 +81,15 @@ static void run_panel(const Isa &table, const float *a, const void *rows, int64_
     t.residual = p.residual ? p.residual + row * w.n + column : nullptr;
     t.first_row = row;
   };
-  if (w.bf16.data()) {
-    alignas(64) float sums[kAmxMostRows * kAmxColumns];
-    const char *packed = static_cast<const char *>(w.bf16.data()) + panel * amx_panel_bytes(w.k);
-    const int64_t height = amx_tile_height(row_end);
-    for (int64_t row = 0; row < row_end; row += 3 * height) {
-      int64_t last = std::min(row + 3 * height, row_end);
-      amx_tile(rows, height, row / height, static_cast<int>((last - row + height - 1) / height),
-               packed, w.k, sums);
+  if (const Bf16Unit *unit = w.unit) {
+    alignas(64) float sums[kMostBf16Rows * kMostBf16Columns];
+    const char *packed = static_cast<const char *>(w.bf16.data()) + panel * unit->panel_bytes(w.k);
+    const int64_t step = unit->step(row_end - row_begin);
+    for (int64_t row = row_begin; row < row_end; row += step) {
+      int64_t count = std::min(step, row_end - row);
+      unit->tile(rows, row_count, row, count, packed, w.k, sums);
       place(row);
-      table.finish(sums, static_cast<int>(last - row), t, true);
+      table.finish(sums, static_cast<int>(count), t, true);
     }
     return;
   }
@@ -111,27 +110,27 @@ void run_products(ThreadPool &pool, const float *a, int64_t rows, const Product 
   if (rows == 0)
     return;
   const PackedWeight &first = *products[0].weight;
-  const bool bf16 = first.bf16.data() != nullptr;
-  if (bf16) // once for all panels
-    amx_pack_rows(a, rows, first.k, first.rows.data());
+  const Bf16Unit *unit = first.unit;
+  if (unit) // once for all panels
+    unit->pack_rows(a, rows, first.k, first.rows.data());
   // Many rows: blocks of them are items too, so that A's block stays cached.
   constexpr int64_t kRowBlock = 192;
-  int64_t blocks = bf16 ? 1 : (rows + kRowBlock - 1) / kRowBlock, panels = 0;
+  int64_t blocks = unit && !unit->divisible ? 1 : (rows + kRowBlock - 1) / kRowBlock, panels = 0;
   for (int i = 0; i < count; ++i)
     panels += products[i].weight->panels;
   auto body = [&](uint32_t begin, uint32_t end, uint32_t) {
-    if (bf16)
-      amx_begin(rows);
+    if (unit)
+      unit->begin(rows);
     for (uint32_t item = begin; item < end; ++item) {
       int64_t panel = item % panels, block = item / panels;
       const Product *p = products;
       for (; panel >= p->weight->panels; ++p)
         panel -= p->weight->panels;
-      run_panel(table, a, first.rows.data(), rows * block / blocks, rows * (block + 1) / blocks, *p,
-                panel);
+      run_panel(table, a, first.rows.data(), rows, rows * block / blocks,
+                rows * (block + 1) / blocks, *p, panel);
     }
-    if (bf16)
-      amx_end();
+    if (unit)
+      unit->end();
   };
   uint32_t items = static_cast<uint32_t>(panels * blocks);
   int64_t work = rows * panels * table.nr * products[0].weight->k;

@@ -4,6 +4,7 @@
 
 #include "runtime/base/aligned_memory.h"
 #include "runtime/base/thread_pool.h"
+#include "runtime/ops/bf16_unit.h"
 #include "runtime/ops/isa.h"
 #include <cstdint>
 
@@ -14,8 +15,9 @@ namespace attn::ops {
 struct PackedWeight {
   int64_t k = 0, n = 0, panels = 0;
   AlignedMemory data, bias;
-  AlignedMemory bf16;         // instead of `data`: panels for the matrix unit
-  mutable AlignedMemory rows; // with them: room for A as bf16
+  const Bf16Unit *unit = nullptr; // with it, instead of `data`:
+  AlignedMemory bf16;             //   its panels,
+  mutable AlignedMemory rows;     //   and room for A as bf16
   const float *panel(int64_t p, int nr) const {
     return static_cast<const float *>(data.data()) + p * k * nr;
   }
@@ -31,9 +33,9 @@ void pack_panels(const float *b, int64_t row, int64_t column, int64_t k, int64_t
 bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
                  const float *bias, int64_t bias_step, float beta, PackedWeight &out);
 
-// Exchanges the packed f32 panels for bf16 ones, for products of at most `rows`
-// rows. False when memory is exhausted. Only where amx_available().
-bool convert_weight(int64_t rows, PackedWeight &weight);
+// Exchanges the packed f32 panels for bf16 ones of `unit`, for products of at most
+// `rows` rows. False when memory is exhausted.
+bool convert_weight(const Bf16Unit &unit, int64_t rows, PackedWeight &weight);
 
 // One product of a job: C = epilogue(A B), rows x weight.n.
 struct Product {

@@ -2,7 +2,6 @@
 // at run time.
 #include "runtime/ops/matmul.h"
 
-#include "runtime/ops/amx.h"
 #include "runtime/ops/ops.h"
 
 namespace attn::ops {
@@ -114,7 +113,8 @@ static Status pack_input(const MakeContext &c, size_t b, size_t bias, PackedWeig
                    add && c.inputs[bias].elements() == 1 ? 0 : 1, 1.0f, out))
     return no_memory();
   int64_t rows = out.n ? c.outputs[0].elements() / c.outputs[0].shape.back() : 0;
-  if (c.bf16 && amx_available() && rows >= kFewestBf16Rows && !convert_weight(rows, out))
+  const Bf16Unit *unit = c.bf16 ? bf16_unit() : nullptr;
+  if (unit && rows >= kFewestBf16Rows && !convert_weight(*unit, rows, out))
     return no_memory();
   return {};
 }

@@ -2,7 +2,7 @@
 // ones, a clean pass that stores it, ring slots, and recache on a prompt change.
 #include "runtime/stream/streamer.h"
 
-#include "runtime/ops/amx.h"
+#include "runtime/ops/bf16_unit.h"
 #include "runtime/stream/noise.h"
 #include <algorithm>
 #include <chrono>
@@ -53,9 +53,9 @@ Status Streamer::open() {
   dispatch_ = std::make_unique<AttentionDispatch>(description(), model_->bundle(), *device_->device,
                                                   options_.allow_reference, view_, options_.variant,
                                                   options_.cache_type, model_->path());
-  if (options_.bf16 && !ops::amx_available())
-    return Status::environment("bf16 products need a processor with AMX and a system that allows "
-                               "it, which this machine lacks: use f32");
+  if (options_.bf16 && !ops::bf16_unit())
+    return Status::environment("bf16 products need a processor with AVX512-BF16 or with AMX that "
+                               "the system allows, which this machine lacks: use f32");
   graph::SessionOptions session_options;
   session_options.bf16 = options_.bf16;
   session_options.attention = dispatch_->maker();

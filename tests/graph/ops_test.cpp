@@ -1,6 +1,6 @@
 // Operators against their definitions written as plain loops.
 #include "runtime/base/half.h"
-#include "runtime/ops/amx.h"
+#include "runtime/ops/bf16_unit.h"
 #include "runtime/ops/isa.h"
 #include "runtime/ops/matmul.h"
 #include "tests/graph/graph_fixture.h"
@@ -182,17 +182,17 @@ TEST(Ops, GemmTransposesScalesAndAddsBias) {
     }
 }
 
-TEST(Ops, Bf16ProductsRoundOnlyTheirOperands) {
-  if (!ops::amx_available() || ops::isa().nr != ops::kAmxColumns)
-    GTEST_SKIP() << "this processor has no AMX, or it may not be used";
-  for (int rows : {8, 17, 36, 50, 97})
+static void expect_bf16_products(const ops::Bf16Unit *unit) {
+  if (!unit || ops::isa().nr != unit->columns)
+    GTEST_SKIP() << "this processor cannot, or the system does not let it";
+  for (int rows : {1, 8, 17, 36, 50, 97, 401})
     for (int k : {32, 45})
       for (int n : {32, 70}) {
         Floats a = random_floats(static_cast<size_t>(rows * k), 1);
         Floats b = random_floats(static_cast<size_t>(k * n), 2), bias = random_floats(n, 3);
         ops::PackedWeight w;
         ASSERT_TRUE(ops::pack_weight(b.data(), n, 1, k, n, 1, bias.data(), 1, 1, w));
-        ASSERT_TRUE(ops::convert_weight(rows, w));
+        ASSERT_TRUE(ops::convert_weight(*unit, rows, w));
         Floats c(static_cast<size_t>(rows * n));
         ops::Product p;
         p.weight = &w;
@@ -209,6 +209,11 @@ TEST(Ops, Bf16ProductsRoundOnlyTheirOperands) {
                 << rows << " " << k << " " << n << " " << i << " " << j;
           }
       }
+}
+
+TEST(Ops, Bf16ProductsOfAmxRoundOnlyTheirOperands) { expect_bf16_products(ops::amx_unit()); }
+TEST(Ops, Bf16ProductsOfAvx512RoundOnlyTheirOperands) {
+  expect_bf16_products(ops::avx512_bf16_unit());
 }
 
 TEST(Ops, NormsMatchTheirDefinition) {

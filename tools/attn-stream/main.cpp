@@ -286,7 +286,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_flag("--no-sink", options.no_sink, "keep no first frames beyond the window");
   app.add_option("--precision", options.precision,
-                 "of matrix products with weights: f32, or bf16 (processors with AMX)")
+                 "of matrix products with weights: f32, or bf16 (processors with AVX512-BF16 or AMX)")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option(

@@ -281,7 +281,7 @@ typedef struct attn_stream_options {
   uint64_t seed;
   attn_cache_type_t cache;
   uint32_t no_sink;             /* 1: keep no first frames beyond the window */
-  uint32_t bf16_weights;        /* 1: matrix products in bf16; needs AMX */
+  uint32_t bf16_weights;        /* 1: matrix products in bf16; needs AVX512-BF16 or AMX */
   uint32_t reference_attention; /* 1: run without compiled kernels, slowly */
 } attn_stream_options_t;
 
