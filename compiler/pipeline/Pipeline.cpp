@@ -5,6 +5,7 @@
 #include "compiler/import/ImportSpec.h"
 #include "compiler/pipeline/Diagnostics.h"
 #include "dialects/attn/AttnDialect.h"
+#include "runtime/device/device.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -231,6 +232,12 @@ struct Job {
 };
 } // namespace
 
+// "ptx:sm_80 bf16"
+static std::string subjectOf(const Job &job) {
+  return (Twine(::attn::target_name(job.target.kind)) + ":" + job.target.arch + " " + job.variant)
+      .str();
+}
+
 static bool listJobs(const ::attn::spec::CheckedSpec &spec, const CompileOptions &options,
                      std::vector<Job> &jobs, llvm::raw_ostream &errors) {
   for (const ::attn::spec::AttentionSpec &attention : spec.attentions) {
@@ -274,7 +281,8 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
   auto compile = [&](Job &job) {
     std::unique_ptr<MLIRContext> context = makeContext();
     llvm::raw_string_ostream stream(job.errors);
-    DiagnosticPrinter printer(context.get(), stream);
+    DiagnosticPrinter printer(context.get(), stream,
+                              (options.stopAfter == Stage::attn ? "" : subjectOf(job)));
     job.good = compileAttention(*context, spec, *job.attention, job.target, job.variant, options,
                                 job.result);
   };

@@ -22,12 +22,14 @@ const std::vector<ast::File> &standardFiles() {
   return files;
 }
 
-PatternTable collectPatterns(const ast::File &file, std::string_view text,
+// `replaced`: the standard file that this one is a version of, if it is one.
+PatternTable collectPatterns(const ast::File &file, std::string_view text, size_t replaced,
                              Diagnostics &diagnostics) {
   PatternTable table;
   for (size_t i = 0; i < standardFiles().size(); ++i)
     for (const ast::Pattern &pattern : standardFiles()[i].patterns)
-      table.emplace(pattern.name.text, PatternEntry{&pattern, standardLibrary()[i].text, true});
+      if (i != replaced)
+        table.emplace(pattern.name.text, PatternEntry{&pattern, standardLibrary()[i].text, true});
   for (const ast::Pattern &pattern : file.patterns) {
     const std::string &name = pattern.name.text;
     if (isLanguageWord(name)) {
@@ -134,7 +136,7 @@ AttentionSpec Checker::check(const ast::Attention &attention) {
 
 std::optional<CheckedSpec> checkSpec(const ast::File &file, std::string_view text,
                                      Diagnostics &diagnostics) {
-  PatternTable patterns = collectPatterns(file, text, diagnostics);
+  PatternTable patterns = collectPatterns(file, text, SIZE_MAX, diagnostics);
   if (file.attentions.empty() && !diagnostics.hasErrors())
     diagnostics.error(DiagnosticId::file_c2, {0, 1, 1, 0, 1});
   CheckedSpec result;
@@ -151,6 +153,23 @@ std::optional<CheckedSpec> checkSpec(const ast::File &file, std::string_view tex
   if (diagnostics.hasErrors())
     return std::nullopt;
   return result;
+}
+
+std::optional<size_t> findStandardFile(std::string_view path) {
+  for (size_t i = 0; i < standardLibrary().size(); ++i)
+    if (path.ends_with("/" + std::string(standardLibrary()[i].name)))
+      return i;
+  return std::nullopt;
+}
+
+size_t checkStandardFile(size_t which, std::string_view text, std::string_view fileName,
+                         Diagnostics &diagnostics) {
+  diagnostics.setSource(fileName, text);
+  ast::File file = parseSpec(text, 0, diagnostics);
+  PatternTable patterns = collectPatterns(file, text, which, diagnostics);
+  for (const ast::Attention &attention : file.attentions)
+    Checker(patterns, diagnostics).check(attention);
+  return file.patterns.size();
 }
 
 std::optional<CheckedSpec> parseAndCheck(std::string_view text, std::string_view fileName,

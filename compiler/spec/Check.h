@@ -21,4 +21,12 @@ std::optional<CheckedSpec> checkSpec(const ast::File &file, std::string_view tex
 std::optional<CheckedSpec> parseAndCheck(std::string_view text, std::string_view fileName,
                                          Diagnostics &diagnostics);
 
+// Which file of the standard library an absolute path is that of, "std/NAME.attn", if any.
+std::optional<size_t> findStandardFile(std::string_view path);
+
+// Checks a version of standard file `which`, beside the others: as far as patterns can be
+// checked that nothing calls. Gives their number.
+size_t checkStandardFile(size_t which, std::string_view text, std::string_view fileName,
+                         Diagnostics &diagnostics);
+
 } // namespace attn::spec

@@ -27,7 +27,7 @@ tile.kernel @head_dim.f32 bindings [#tile.binding<"q", q, bf16, 4>, #tile.bindin
 
 // -----
 
-// expected-error @below {{needs 262144 bytes of shared memory; the device has 166912: choose smaller blocks}}
+// expected-error @below {{the device has 166912: give smaller head dims}}
 tile.kernel @shared_memory.f32 bindings [#tile.binding<"q", q, f32, 4>, #tile.binding<"k", k, f32, 4>,
     #tile.binding<"v", v, f32, 4>, #tile.binding<"o", o, f32, 4>] params []
     block_q 256 block_k 16 qk_dim 256 v_dim 16 {

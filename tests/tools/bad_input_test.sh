@@ -96,6 +96,14 @@ expect 1 "other.attn:1:11: error: kernel \`ragged\` is already made by ragged.at
 expect 1 "already made by" "$attnc" compile ragged.attn other.attn --dtype f32 --emit obj -o both.o
 [ ! -e both.attnb ] && [ ! -e both.o ] || { echo "FAILED: written all the same"; failures=$((failures + 1)); }
 
+# What a target cannot do: which, at which place, said once, with a way out.
+sed 's/dim 64/dim 1024/' window.attn >wide.attn
+expect 1 "wide.attn:1:11: error: ptx:sm_80 bf16: needs 327680 bytes of shared memory for heads of 1024 and 1024;" \
+  "$attnc" compile wide.attn --target cpu:avx2,ptx --stop-after schedule
+expect 1 "give smaller head dims, or leave this target out" \
+  "$attnc" compile wide.attn --target spirv:t0 --dtype int8 --stop-after schedule
+[ "$(grep -c 'error:' out)" -eq 1 ] || { echo "FAILED: said more than once"; failures=$((failures + 1)); }
+
 # What was assumed is said.
 expect 0 "assumed   width = 64 (its maximum), i = 1024; give --shape width=N,i=N for others" \
   "$attnc" explain window.attn --shape heads=1 --target cpu

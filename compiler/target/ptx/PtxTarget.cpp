@@ -145,6 +145,9 @@ FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef archAn
   if (arch != "sm_90a" && !schedule.empty())
     return module.emitError("ptx architecture ") << arch << " takes no schedule; sm_90a does";
   TargetOutput output;
+  Location place = module.getLoc();
+  if (auto kernels = module.getOps<tile::KernelOp>(); !kernels.empty())
+    place = (*kernels.begin()).getLoc(); // the kernel is gone when ptxas speaks of it
   bool scheduled = llvm::any_of(module.getOps<tile::KernelOp>(), rolesOf);
   if (stopAfter == Stage::schedule && scheduled) {
     output.text = print(module);
@@ -179,10 +182,11 @@ FailureOr<TargetOutput> mlir::attn::compilePtx(ModuleOp module, StringRef archAn
   FailureOr<AssembledKernels> assembled = assemble(*ptxas, *ptx, arch, module.getLoc());
   if (failed(assembled))
     return failure();
-  // Correct, but slower than it should be: the blocks are too large for this mask.
   if (!assembled->complaint.empty())
-    emitWarning(module.getLoc(), "ptxas reports '")
-        << assembled->complaint << "'; smaller blocks would be faster";
+    emitWarning(place, "ptxas reports '")
+        << assembled->complaint
+        << "': the kernel is right but slow; smaller head dims, or fewer operations in mask and "
+           "score, need fewer registers";
   // The same kernels once more, preferred: nothing is left to the driver's compiler.
   for (size_t i = 0, count = output.kernels.size(); i < count; ++i) {
     ::attn::KernelInfo info = output.kernels[i];

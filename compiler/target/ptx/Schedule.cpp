@@ -76,7 +76,8 @@ static FailureOr<StagedKeys> stageKeys(tile::KernelOp kernel, tile::LoadKeysOp l
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, dim = type.getShape()[1];
   if (dim * bytes % 16 != 0)
     return load.emitOpError("head dim is ")
-           << dim << "; ptx kernels with " << element << " take multiples of " << 16 / bytes;
+           << dim << "; ptx kernels with " << element << " take multiples of " << 16 / bytes
+           << ": pad it with zeros under a `scale` clause, or leave this target out";
   staged.layout = SharedLayout::get(type.getShape()[0], dim, bytes);
   staged.stageBytes = staged.layout.bytes();
   return staged;
@@ -93,7 +94,8 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
            << s.blockQ << " x " << s.blockK << "; ptx kernels take multiples of 16 up to 256";
   if (s.vDim % 8 != 0)
     return kernel.emitOpError("value head dim is ")
-           << s.vDim << "; ptx kernels take multiples of 8";
+           << s.vDim
+           << "; ptx kernels take multiples of 8: pad it with zeros under a `scale` clause, or leave this target out";
   s.rowTiles = s.blockQ % 128 == 0 ? 2 : 1;
   s.warps = s.blockQ / (16 * s.rowTiles);
 
@@ -121,7 +123,8 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
       if (type.getShape()[1] * bytes % 16 != 0) {
         load.emitOpError("head dim is ")
             << type.getShape()[1] << "; ptx kernels with " << type.getElementType()
-            << " take multiples of " << 16 / bytes;
+            << " take multiples of " << 16 / bytes
+            << ": pad it with zeros under a `scale` clause, or leave this target out";
         failed = true;
       }
       queryBytes = SharedLayout::get(s.blockQ, type.getShape()[1], bytes).bytes();
@@ -150,7 +153,8 @@ FailureOr<PtxSchedule> mlir::attn::choosePtxSchedule(tile::KernelOp kernel, int6
   s.sharedBytes = std::max(offset, queryBytes + quantizedBytes);
   if (s.sharedBytes > sharedLimit)
     return kernel.emitOpError("needs ")
-           << s.sharedBytes << " bytes of shared memory; the device has " << sharedLimit
-           << ": choose smaller blocks";
+           << s.sharedBytes << " bytes of shared memory for heads of " << s.qkDim << " and "
+           << s.vDim << "; the device has " << sharedLimit
+           << ": give smaller head dims, or leave this target out";
   return s;
 }

@@ -160,7 +160,8 @@ LogicalResult SpirvLowering::checkDims() {
                             std::pair(kernelVDim, outputWidth)})
     if (dim % width != 0)
       return kernel.emitOpError() << "has head dim " << dim << " of elements that are read "
-                                  << width << " at a time; spirv allows multiples of " << width;
+                                  << width << " at a time; spirv allows multiples of " << width
+                                  << ": pad it with zeros under a `scale` clause, or leave this target out";
   return success();
 }
 

@@ -80,8 +80,10 @@ FailureOr<SpirvSchedule> mlir::attn::chooseSchedule(tile::KernelOp kernel, Strin
   kernel.walk([&](tile::QuantizeOp) { queryBytes = (kernel.getQkDim() + 3) / 4 * 4; });
   int64_t perRow = kWorkgroupBytes / blockQ - 8 - queryBytes;
   if (perRow < 4 * s.columns)
-    return kernel.emitError() << "block_q " << blockQ << " leaves no workgroup memory for scores; "
-                              << "spirv has " << kWorkgroupBytes << " bytes, choose fewer rows";
+    return kernel.emitError() << blockQ << " rows of head dim " << kernel.getQkDim()
+                              << " leave no workgroup memory for scores; spirv has "
+                              << kWorkgroupBytes
+                              << " bytes: give smaller head dims, or leave this target out";
   s.keys = divisorUpTo(kernel.getBlockK(), std::min(perRow / 4, tuned(kernel, "keys", 64)));
   return s;
 }
