@@ -267,7 +267,7 @@ class TokenTest(unittest.TestCase):
                                   str(taken.getsockname()[1])], capture_output=True, text=True,
                                  timeout=60)
         self.assertEqual(run.returncode, 3)
-        self.assertIn("choose another with --serve", run.stderr)
+        self.assertIn("choose another port with --serve", run.stderr)
         shutil.rmtree(folder)
 
 
