@@ -164,7 +164,13 @@ FailureOr<SmallVector<Value>> KernelBuilder::buildWalk() {
   }
   factor = tile::ScoreFactorOp::create(builder, loc, f32, /*plain=*/!original.getScore().empty());
   auto init = tile::SoftmaxInitOp::create(builder, loc, row, row, out);
-  auto walk = tile::ForKeysOp::create(builder, loc, TypeRange{row, row, out}, init.getResults());
+  Cuts queryCuts(*mask, Side::query, original), keyCuts(*mask, Side::key, original);
+  unsigned cutRegions = queryCuts.empty() && keyCuts.empty() ? 0 : 2;
+  auto walk = tile::ForKeysOp::create(builder, loc, TypeRange{row, row, out}, init.getResults(),
+                                      cutRegions);
+  if (cutRegions && (failed(buildCuts(*walk.getQueryCuts(), queryCuts)) ||
+                     failed(buildCuts(*walk.getKeyCuts(), keyCuts))))
+    return failure();
   if (failed(buildClassify(walk.getClassify())) ||
       failed(buildStep(walk.getFull(), /*masked=*/false)) ||
       failed(buildStep(walk.getPartial(), /*masked=*/true)))

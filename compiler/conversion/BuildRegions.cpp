@@ -43,6 +43,28 @@ LogicalResult KernelBuilder::buildClassify(Region &region) {
   return success();
 }
 
+// A cut region: attn scalars into a scratch block, then lowered.
+LogicalResult KernelBuilder::buildCuts(Region &region, const Cuts &cuts) {
+  OpBuilder::InsertionGuard guard(builder);
+  Block scratch;
+  SmallVector<Type> types(2, i32);
+  SmallVector<Location> locs(2, loc);
+  scratch.addArguments(types, locs);
+  builder.setInsertionPointToEnd(&scratch);
+  SmallVector<Value> values =
+      cuts.emit(builder, loc, scratch.getArgument(0), scratch.getArgument(1));
+  tile::YieldOp::create(builder, loc, values);
+  Block *block = builder.createBlock(&region, {}, types, locs);
+  SmallVector<LoweredValue> arguments;
+  for (Value value : block->getArguments())
+    arguments.push_back({value, IntRange{0, kMaxPosition}});
+  auto results = lowerScalars(builder, scratch, arguments, tables());
+  if (failed(results))
+    return failure();
+  tile::YieldOp::create(builder, loc, *results);
+  return success();
+}
+
 LogicalResult KernelBuilder::buildMask(Value &scores, Value keys) {
   auto op =
       tile::MaskOp::create(builder, mask->getParentOp()->getLoc(), scores.getType(), scores, keys);

@@ -42,6 +42,7 @@ private:
   bool copied(Operation &op);
   void setSingle(Value original, Value copy, IntRange range);
 
+  Interval product(Value left, Value right);
   bool visitInteger(Operation &op);
   bool visitTruth(Operation &op);
   bool visitFloat(Operation &op);
@@ -121,6 +122,56 @@ bool Classifier::visitSortedTable(TableLoadOp op) {
   return true;
 }
 
+// Whether `value` is `factor` times numbers that are at least 1.
+static bool isMultiple(Value value, Value factor,
+                       llvm::function_ref<IntRange(Value)> rangeOf) {
+  if (value == factor)
+    return true;
+  auto param = value.getDefiningOp<ParamOp>(), other = factor.getDefiningOp<ParamOp>();
+  if (param && other)
+    return param.getParam() == other.getParam();
+  auto constant = value.getDefiningOp<arith::ConstantOp>(),
+       same = factor.getDefiningOp<arith::ConstantOp>();
+  if (constant && same)
+    return constant.getValue() == same.getValue();
+  auto product = value.getDefiningOp<arith::MulIOp>();
+  return product && ((isMultiple(product.getLhs(), factor, rangeOf) &&
+                      rangeOf(product.getRhs()).positive()) ||
+                     (isMultiple(product.getRhs(), factor, rangeOf) &&
+                      rangeOf(product.getLhs()).positive()));
+}
+
+// x // (n * m) * n lies within n below x, so it wraps only where x is extreme; and
+// (y + c) * n is y * n + c * n.
+Interval Classifier::product(Value left, Value right) {
+  IntervalBuilder &b = intervals;
+  Interval plain = integer(left), factor = integer(right);
+  auto rangeOf = [&](Value value) { return integer(value).range; };
+  if (!factor.isPoint() || !factor.range.positive() || !mayWrapMul(plain.range, factor.range))
+    return b.mul(plain, factor);
+  Value divisor;
+  IntRange dividend;
+  if (auto quotient = left.getDefiningOp<FloorDivOp>()) {
+    divisor = quotient.getRhs();
+    dividend = rangeOf(quotient.getLhs());
+  } else if (auto coord = left.getDefiningOp<CoordOp>(); coord && !coord.getModulus()) {
+    divisor = coord.getDivisor();
+    dividend = subRange(positions(coord.getToken()).range, rangeOf(coord.getBase()));
+  }
+  if (divisor && !dividend.isAll() && isMultiple(divisor, right, rangeOf)) {
+    IntRange range =
+        IntRange::orAll(std::min<int64_t>(dividend.min, 0) - factor.range.max,
+                        std::max<int64_t>(dividend.max, 0));
+    if (!range.isAll())
+      return b.mulWithin(plain, factor, range);
+  }
+  auto sum = left.getDefiningOp<arith::AddIOp>();
+  if (sum && integer(sum.getRhs()).isPoint() &&
+      !mayWrapMul(rangeOf(sum.getRhs()), factor.range))
+    return b.add(product(sum.getLhs(), right), b.mul(integer(sum.getRhs()), factor));
+  return b.mul(plain, factor);
+}
+
 bool Classifier::visitInteger(Operation &op) {
   IntervalBuilder &b = intervals;
   auto in = [&](unsigned i) { return integer(op.getOperand(i)); };
@@ -134,7 +185,7 @@ bool Classifier::visitInteger(Operation &op) {
           })
           .Case([&](arith::AddIOp) { return b.add(in(0), in(1)); })
           .Case([&](arith::SubIOp) { return b.sub(in(0), in(1)); })
-          .Case([&](arith::MulIOp) { return b.mul(in(0), in(1)); })
+          .Case([&](arith::MulIOp op) { return product(op.getLhs(), op.getRhs()); })
           .Case([&](FloorDivOp) { return b.floorDiv(in(0), in(1)); })
           .Case([&](FloorModOp) { return b.floorMod(in(0), in(1)); })
           .Case([&](arith::MinSIOp) { return b.min(in(0), in(1)); })

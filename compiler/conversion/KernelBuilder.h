@@ -2,6 +2,7 @@
 // build the frame (AttnToTile.cpp) and the scalar regions (BuildRegions.cpp).
 #pragma once
 
+#include "compiler/conversion/Cuts.h"
 #include "compiler/conversion/LowerScalars.h"
 #include "compiler/conversion/Passes.h"
 
@@ -42,6 +43,7 @@ private:
   /// A part has neither sink logit nor output expression: its merge applies them.
   bool isWhole() { return merge || !original.getPartial(); }
   LogicalResult buildClassify(Region &region);
+  LogicalResult buildCuts(Region &region, const Cuts &cuts);
   LogicalResult buildStep(Region &region, bool masked);
   LogicalResult buildMask(Value &scores, Value keys);
   LogicalResult buildScore(Value &scores, Value keys);

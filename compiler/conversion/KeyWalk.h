@@ -34,24 +34,31 @@ struct KeyWalkHooks {
   std::function<SmallVector<Value>(OpBuilder &, Location, Value full, const KeyBlock &,
                                    ValueRange state)>
       sharedBody;
+  /// For targets that keep their tiles in registers: nothing is kept beside them
+  /// that could be computed again, and ranges are not cut.
+  bool registersAreDear = false;
 };
 
-/// Emits the walk that the `classify` block of a tile op asks for at `builder`'s insertion point and returns the final state.
+/// What says which blocks a walk visits.
+struct KeyClasses {
+  KeyClasses(tile::ForKeysOp op)
+      : classify(op.getClassify().front()),
+        queryCuts(op.getQueryCuts() ? &op.getQueryCuts()->front() : nullptr),
+        keyCuts(op.getKeyCuts() ? &op.getKeyCuts()->front() : nullptr) {}
+  KeyClasses(tile::ProduceKeysOp op) : classify(op.getClassify().front()) {}
+
+  Block &classify;
+  Block *queryCuts = nullptr, *keyCuts = nullptr; ///< null where ranges are not cut
+};
+
+/// Emits the walk at `builder`'s insertion point and returns the final state.
 /// `state` are the values carried from block to block (any types; none where a
 /// target keeps its tiles in memory). Emits scf.for and scf.if over arith on
 /// scalars, uniform across the work item. Runs of `skipBlocks` blocks are asked
 /// about together first, so that the cost of a walk follows what is admitted.
-SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, Block &classify,
+SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, const KeyClasses &classes,
                                 const WalkItem &item, int64_t blockK, int64_t skipBlocks,
                                 ValueRange state, const ScalarContext &context,
                                 const KeyWalkHooks &hooks);
-
-inline SmallVector<Value> buildKeyWalk(OpBuilder &builder, Location loc, tile::ForKeysOp op,
-                                       const WalkItem &item, int64_t blockK, int64_t skipBlocks,
-                                       ValueRange state, const ScalarContext &context,
-                                       const KeyWalkHooks &hooks) {
-  return buildKeyWalk(builder, loc, op.getClassify().front(), item, blockK, skipBlocks, state,
-                      context, hooks);
-}
 
 } // namespace mlir::attn

@@ -4,7 +4,6 @@
 #include "dialects/tile/TileDialect.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -23,48 +22,68 @@ static Value toLanes(OpBuilder &builder, Location loc, Value value, int64_t lane
   return vector::BroadcastOp::create(builder, loc, VectorType::get(lanes, value.getType()), value);
 }
 
-SmallVector<Value> mlir::attn::inlineScalarRegion(OpBuilder &builder, Block &block, ValueRange args,
-                                                  const ScalarContext &context) {
-  IRMapping map;
-  map.map(block.getArguments(), args);
+Value ScalarRegionInliner::lookup(OpBuilder &builder, Value value) {
+  if (Value known = map.lookupOrNull(value))
+    return known;
   // A constant may have been hoisted out of the region by the folder; the kernel
   // that is being built must not refer to the one that is being lowered.
-  auto lookup = [&](Value value) {
-    Operation *outside = value.getDefiningOp();
-    if (!map.contains(value) && outside && outside->hasTrait<OpTrait::ConstantLike>())
-      map.map(value, builder.clone(*outside)->getResult(0));
-    return map.lookupOrDefault(value);
-  };
-  for (Operation &op : block.without_terminator()) {
-    Location loc = op.getLoc();
-    if (auto param = dyn_cast<tile::ParamOp>(op)) {
-      map.map(param.getResult(), context.param(builder, loc, param.getIndex(), param.getType()));
+  Operation *op = value.getDefiningOp();
+  if (op && op->hasTrait<OpTrait::ConstantLike>() && op->getBlock() != block)
+    map.map(value, builder.clone(*op)->getResult(0));
+  return map.lookupOrNull(value);
+}
+
+void ScalarRegionInliner::emit(OpBuilder &builder, Operation &op, ArrayRef<Value> inputs) {
+  Location loc = op.getLoc();
+  if (auto param = dyn_cast<tile::ParamOp>(op)) {
+    map.map(param.getResult(), context.param(builder, loc, param.getIndex(), param.getType()));
+    return;
+  }
+  if (auto item = dyn_cast<tile::IndexOp>(op)) {
+    map.map(item.getResult(), context.item(builder, loc, item.getWhich()));
+    return;
+  }
+  SmallVector<Value> operands(inputs);
+  int64_t lanes = lanesOf(operands);
+  for (Value &operand : operands)
+    operand = toLanes(builder, loc, operand, lanes);
+  if (auto load = dyn_cast<tile::TableLoadOp>(op)) {
+    map.map(load.getResult(),
+            context.tableLoad(builder, loc, load.getBinding(), operands, load.getType()));
+    return;
+  }
+  assert(op.getNumRegions() == 0 && "scalar regions hold plain arith and math ops");
+  OperationState state(loc, op.getName(), operands, {}, op.getAttrs());
+  state.propertiesAttr = op.getPropertiesAsAttribute();
+  for (Type type : op.getResultTypes())
+    state.addTypes(lanes ? Type(VectorType::get(lanes, type)) : type);
+  map.map(op.getResults(), builder.create(state)->getResults());
+}
+
+void ScalarRegionInliner::hoist(OpBuilder &builder, ArrayRef<Value> args) {
+  for (auto [argument, value] : llvm::zip_equal(block->getArguments(), args))
+    if (value)
+      map.map(argument, value);
+  for (Operation &op : block->without_terminator()) {
+    if (map.contains(op.getResult(0)))
       continue;
-    }
-    if (auto item = dyn_cast<tile::IndexOp>(op)) {
-      map.map(item.getResult(), context.item(builder, loc, item.getWhich()));
-      continue;
-    }
     SmallVector<Value> operands;
     for (Value operand : op.getOperands())
-      operands.push_back(lookup(operand));
-    int64_t lanes = lanesOf(operands);
-    for (Value &operand : operands)
-      operand = toLanes(builder, loc, operand, lanes);
-    if (auto load = dyn_cast<tile::TableLoadOp>(op)) {
-      map.map(load.getResult(),
-              context.tableLoad(builder, loc, load.getBinding(), operands, load.getType()));
-      continue;
-    }
-    assert(op.getNumRegions() == 0 && "scalar regions hold plain arith and math ops");
-    OperationState state(loc, op.getName(), operands, {}, op.getAttrs());
-    state.propertiesAttr = op.getPropertiesAsAttribute();
-    for (Type type : op.getResultTypes())
-      state.addTypes(lanes ? Type(VectorType::get(lanes, type)) : type);
-    map.map(op.getResults(), builder.create(state)->getResults());
+      operands.push_back(lookup(builder, operand));
+    if (!llvm::is_contained(operands, Value()))
+      emit(builder, op, operands);
   }
+}
+
+SmallVector<Value> ScalarRegionInliner::finish(OpBuilder &builder, ArrayRef<Value> args) {
+  hoist(builder, args);
   SmallVector<Value> results;
-  for (Value value : block.getTerminator()->getOperands())
-    results.push_back(lookup(value));
+  for (Value value : block->getTerminator()->getOperands())
+    results.push_back(lookup(builder, value));
   return results;
+}
+
+SmallVector<Value> mlir::attn::inlineScalarRegion(OpBuilder &builder, Block &block, ValueRange args,
+                                                  const ScalarContext &context) {
+  return ScalarRegionInliner(block, context).finish(builder, SmallVector<Value>(args));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
 
 #include <functional>
 
@@ -26,5 +27,26 @@ struct ScalarContext {
 /// scalars stays scalar, so whatever does not differ by lane is computed once.
 SmallVector<Value> inlineScalarRegion(OpBuilder &builder, Block &block, ValueRange args,
                                       const ScalarContext &context);
+
+/// The same in two steps: what does not depend on some of the arguments is
+/// emitted once, outside of the loop over these.
+class ScalarRegionInliner {
+public:
+  ScalarRegionInliner(Block &block, const ScalarContext &context)
+      : block(&block), context(context) {}
+
+  /// Emits what depends on no null value among `args`.
+  void hoist(OpBuilder &builder, ArrayRef<Value> args);
+  /// Emits the rest, for the arguments that were null, and returns the results.
+  SmallVector<Value> finish(OpBuilder &builder, ArrayRef<Value> args);
+
+private:
+  Value lookup(OpBuilder &builder, Value value);
+  void emit(OpBuilder &builder, Operation &op, ArrayRef<Value> operands);
+
+  Block *block;
+  ScalarContext context;
+  IRMapping map;
+};
 
 } // namespace mlir::attn

@@ -46,18 +46,44 @@ std::optional<MaskView> MaskView::create(tile::KernelOp kernel, std::string &rea
   });
   if (failed)
     return std::nullopt;
-  return MaskView(std::move(*classifier), std::move(mask), kernel.getBlockQ(), kernel.getBlockK());
+  MaskView view(std::move(*classifier), std::move(mask), kernel.getBlockQ(), kernel.getBlockK());
+  if (walk.getQueryCuts()) {
+    view.queryCuts = RegionEvaluator::create(walk.getQueryCuts()->front(), firstTable, reason);
+    view.keyCuts = RegionEvaluator::create(walk.getKeyCuts()->front(), firstTable, reason);
+    if (!view.queryCuts || !view.keyCuts)
+      return std::nullopt;
+  }
+  return view;
+}
+
+std::pair<bool, bool> MaskView::classify(PositionRange q, PositionRange k,
+                                         const EvaluatorInputs &inputs) {
+  const auto &answer = classifier.run({integer(q.low), integer(q.high), integer(k.low),
+                                       integer(k.high), integer(inputs.head),
+                                       integer(inputs.batch)},
+                                      inputs);
+  return {answer[0].i != 0, answer[1].i != 0};
+}
+
+static std::vector<PositionRange> parts(RegionEvaluator &cuts, PositionRange range,
+                                        const EvaluatorInputs &inputs) {
+  std::vector<int64_t> places;
+  for (const Scalar &cut : cuts.run({integer(range.low), integer(range.high)}, inputs))
+    places.push_back(cut.i);
+  return partsOf(range, places);
 }
 
 TileClass MaskView::classify(int64_t qLow, int64_t qHigh, int64_t kLow, int64_t kHigh, bool whole,
                              const EvaluatorInputs &inputs) {
-  const auto &answer =
-      classifier.run({integer(qLow), integer(qHigh), integer(kLow), integer(kHigh),
-                      integer(inputs.head), integer(inputs.batch)},
-                     inputs);
-  if (!answer[0].i)
+  PositionRange q{qLow, qHigh}, k{kLow, kHigh};
+  auto [any, all] = classify(q, k, inputs);
+  if (any && !all && queryCuts)
+    std::tie(any, all) =
+        classifyParts(parts(*queryCuts, q, inputs), parts(*keyCuts, k, inputs),
+                      [&](PositionRange q, PositionRange k) { return classify(q, k, inputs); });
+  if (!any)
     return TileClass::empty;
-  return answer[1].i && whole ? TileClass::full : TileClass::partial;
+  return all && whole ? TileClass::full : TileClass::partial;
 }
 
 bool MaskView::admits(int64_t qPosition, int64_t kPosition, const EvaluatorInputs &inputs) {

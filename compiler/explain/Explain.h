@@ -2,6 +2,7 @@
 // traffic, found with the kernel's own classify and mask regions.
 #pragma once
 
+#include "compiler/conversion/TileParts.h"
 #include "compiler/explain/RegionEvaluator.h"
 #include "dialects/tile/TileDialect.h"
 
@@ -43,9 +44,11 @@ private:
   MaskView(RegionEvaluator classifier, std::optional<RegionEvaluator> mask, int64_t blockQ,
            int64_t blockK)
       : blockQ(blockQ), blockK(blockK), classifier(std::move(classifier)), mask(std::move(mask)) {}
+  std::pair<bool, bool> classify(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
   RegionEvaluator classifier;
   std::optional<RegionEvaluator> mask; // absent: every pair is admitted
+  std::optional<RegionEvaluator> queryCuts, keyCuts; // absent: ranges are not cut
 };
 
 /// Per head; multiply work by heads and batch.

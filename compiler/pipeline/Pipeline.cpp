@@ -4,6 +4,7 @@
 #include "compiler/conversion/Passes.h"
 #include "compiler/import/ImportSpec.h"
 #include "compiler/pipeline/Diagnostics.h"
+#include "compiler/target/cpu/CpuSchedule.h"
 #include "dialects/attn/AttnDialect.h"
 #include "runtime/device/device.h"
 
@@ -172,7 +173,8 @@ static FailureOr<TargetOutput> compileFor(const TargetRequest &target, ModuleOp 
                                           const CompileOptions &options) {
   Stage stopAfter = options.stopAfter;
   switch (target.kind) {
-  case TargetKind::cpu: return compileCpu(module, target.arch, stopAfter, options.objectPrefix);
+  case TargetKind::cpu:
+    return compileCpu(module, target.arch, stopAfter, options.objectPrefix, options.quick);
   case TargetKind::ptx: return compilePtx(module, target.arch, stopAfter);
   case TargetKind::spirv: return compileSpirv(module, target.arch, stopAfter);
   }

@@ -11,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct CompileOptions {
   std::string attention; ///< only this one of the spec; empty: all
   /// Rows that are taken before the shipped ones.
   const CpuScheduleTable *cpuSchedules = nullptr;
+  bool quick = false; ///< cpu: without LLVM's optimizations, for tests
   Stage stopAfter = Stage::image;
   std::string objectPrefix; ///< not empty: cpu images are objects, see compileCpu
 };
@@ -64,7 +66,7 @@ std::string defaultVariant(const ::attn::spec::AttentionSpec &spec);
 std::string queryType(const ::attn::spec::AttentionSpec &spec);
 
 /// The tile kernels of `attention` for one target and variant, with the block
-/// sizes the target chooses. Null after an error has been reported.
+/// sizes the target chooses, or `blocks`. Null after an error has been reported.
 OwningOpRef<ModuleOp> lowerToTile(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                                   const ::attn::spec::AttentionSpec &attention,
                                   const TargetRequest &target, StringRef variant,

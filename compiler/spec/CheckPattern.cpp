@@ -270,6 +270,7 @@ bool Checker::bindParam(const PatternEntry &entry, size_t index, const BoundArgs
     return true;
   }
   ExprPtr value;
+  std::string word;
   if (label) {
     report(DiagnosticId::pattern_c4, bound.axisLabel->range, {quoted, name, "`a: axis`"});
     return false;
@@ -291,6 +292,7 @@ bool Checker::bindParam(const PatternEntry &entry, size_t index, const BoundArgs
               listOf(words)});
       return false;
     }
+    word = words[chosen];
     value = integer(static_cast<int64_t>(chosen), given ? given->range : range);
   } else if (given) {
     value = resolve(*given);
@@ -304,7 +306,7 @@ bool Checker::bindParam(const PatternEntry &entry, size_t index, const BoundArgs
     closedScope = closedBefore;
   }
   inner.values[param.name.text] = value;
-  call.args.push_back({param.name.text, value});
+  call.args.push_back({param.name.text, value, word});
   return value != nullptr;
 }
 

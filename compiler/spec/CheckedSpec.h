@@ -147,6 +147,7 @@ struct AxisRef {
 struct PatternArg {
   std::string name;
   std::variant<AxisRef, ExprPtr> value;
+  std::string word = {}; // of a choice, whose value is the word's number
 };
 
 struct PatternCall {

@@ -183,6 +183,8 @@ private:
       text += text.empty() ? "" : ", ";
       if (const AxisRef *axis = std::get_if<AxisRef>(&arg.value))
         text += axis->name;
+      else if (!arg.word.empty())
+        text += arg.word;
       else
         text += show(*std::get<ExprPtr>(arg.value));
     }

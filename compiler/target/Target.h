@@ -42,9 +42,10 @@ BlockShape choosePtxBlocks(StringRef arch, const KernelShape &shape);
 /// or with a schedule instead of the table's, "sm_90a:keys96.pingpong").
 /// `module` is consumed. Errors are reported on the ops' locations.
 /// With an `objectPrefix`, images of the cpu are relocatable objects to be linked
-/// into a program, and their symbols begin with it.
+/// into a program, and their symbols begin with it. `quick` skips LLVM's
+/// optimizations: for tests that compile by the thousand.
 FailureOr<TargetOutput> compileCpu(ModuleOp module, StringRef arch, Stage stopAfter,
-                                   StringRef objectPrefix = {});
+                                   StringRef objectPrefix = {}, bool quick = false);
 FailureOr<TargetOutput> compileSpirv(ModuleOp module, StringRef arch, Stage stopAfter);
 FailureOr<TargetOutput> compilePtx(ModuleOp module, StringRef arch, Stage stopAfter);
 

@@ -76,18 +76,36 @@ Interval IntervalBuilder::add(Interval a, Interval b) {
   IntRange range = addRange(a.range, b.range);
   if (a.isPoint() && b.isPoint())
     return pointOp<arith::AddIOp>(a, b, range);
-  if (mayWrapAdd(a.range, b.range))
-    return anything();
-  return {emit<arith::AddIOp>(a.low, b.low), emit<arith::AddIOp>(a.high, b.high), range};
+  Interval result{emit<arith::AddIOp>(a.low, b.low), emit<arith::AddIOp>(a.high, b.high), range};
+  return mayWrapAdd(a.range, b.range) ? unlessWrapped(result, a, b) : result;
+}
+
+// The ends of a sum or difference that may wrap. The values form an arc of the
+// numbers modulo 2^32 as long as both widths together; it is an interval if it
+// does not pass from 2^31 - 1 to -2^31, which shows in the order of its ends as
+// long as it is shorter than a whole turn.
+Interval IntervalBuilder::unlessWrapped(Interval result, Interval a, Interval b) {
+  Value valid =
+      isTrue(Predicate::sle, {result.low, IntRange::all()}, {result.high, IntRange::all()});
+  for (Interval part : {a, b})
+    if (!a.isPoint() && !b.isPoint() && part.range.max - part.range.min > IntRange().max) {
+      Value width = emit<arith::SubIOp>(part.high, part.low);
+      valid = emit<arith::AndIOp>(
+          valid, isTrue(Predicate::sge, {width, IntRange::all()}, low(constant(0))));
+    }
+  Interval all = anything();
+  auto choose = [&](Value end, Value widest) {
+    return builder.createOrFold<arith::SelectOp>(loc, valid, end, widest);
+  };
+  return {choose(result.low, all.low), choose(result.high, all.high), IntRange::all()};
 }
 
 Interval IntervalBuilder::sub(Interval a, Interval b) {
   IntRange range = subRange(a.range, b.range);
   if (a.isPoint() && b.isPoint())
     return pointOp<arith::SubIOp>(a, b, range);
-  if (mayWrapSub(a.range, b.range))
-    return anything();
-  return {emit<arith::SubIOp>(a.low, b.high), emit<arith::SubIOp>(a.high, b.low), range};
+  Interval result{emit<arith::SubIOp>(a.low, b.high), emit<arith::SubIOp>(a.high, b.low), range};
+  return mayWrapSub(a.range, b.range) ? unlessWrapped(result, a, b) : result;
 }
 
 Interval IntervalBuilder::mul(Interval a, Interval b) {
@@ -103,6 +121,11 @@ Interval IntervalBuilder::mul(Interval a, Interval b) {
   Interval crossed = extremes({emit<arith::MulIOp>(a.low, b.high), range},
                               {emit<arith::MulIOp>(a.high, b.low), range}, range);
   return {minimum(low(result), low(crossed)), maximum(high(result), high(crossed)), range};
+}
+
+Interval IntervalBuilder::mulWithin(Interval a, Interval factor, IntRange range) {
+  Value least = emit<arith::MulIOp>(a.low, factor.low);
+  return {least, a.isPoint() ? least : emit<arith::MulIOp>(a.high, factor.low), range};
 }
 
 Interval IntervalBuilder::floorDiv(Interval a, Interval b) {

@@ -40,6 +40,9 @@ public:
   Interval add(Interval a, Interval b);
   Interval sub(Interval a, Interval b);
   Interval mul(Interval a, Interval b);
+  /// `a` times a point that is not negative, where the products of all values of
+  /// `a` are known to lie in `range`.
+  Interval mulWithin(Interval a, Interval factor, IntRange range);
   Interval floorDiv(Interval a, Interval b);
   Interval floorMod(Interval a, Interval b);
   Interval abs(Interval a);
@@ -83,6 +86,7 @@ private:
     Value value = emit<OpTy>(a.low, b.low);
     return {value, value, range};
   }
+  Interval unlessWrapped(Interval result, Interval a, Interval b);
   Interval extremes(End a, End b, IntRange range); // of two values in either order
 
   OpBuilder &builder;

@@ -269,6 +269,16 @@ LogicalResult ForKeysOp::verify() {
       failed(expectRegion(*this, "full", getFull(), arguments, state)) ||
       failed(expectRegion(*this, "partial", getPartial(), arguments, state)))
     return failure();
+  if (!getCuts().empty() && getCuts().size() != 2)
+    return emitOpError("has ") << getCuts().size()
+                               << " cut regions; must be none, or one of queries and one of keys";
+  for (Region &region : getCuts()) {
+    unsigned count = region.front().getTerminator()->getNumOperands();
+    SmallVector<Type> range(2, b.getI32Type()), cuts(count, b.getI32Type());
+    if (failed(expectRegion(*this, "cut", region, range, cuts)) ||
+        failed(expectScalarOps("cut", region)))
+      return failure();
+  }
   return success();
 }
 

@@ -119,17 +119,27 @@ def Tile_ForKeysOp : Tile_Op<"for_keys", [SingleBlock]> {
     A block with any = false is never loaded. `full` runs for blocks with all =
     true and block_k keys, `partial` for the rest.
     Because classify is monotone (a superset of positions yields any at least,
-    all at most), a walk may ask it about several blocks at once.
+    all at most), a walk may ask it about several blocks at once, or about the
+    parts of one block: it is sharpest on ranges that are boxes of the mask's
+    coordinates. The two `cut` regions, of queries and of keys, see one range
+    [lo, hi] and yield where to cut it into such parts, in ascending order; parts
+    may be empty. A block holds an admitted pair only if a pair of parts does,
+    and only admitted pairs if every pair of parts does.
   }];
   let arguments = (ins Variadic<Tile_Tile>:$inits);
   let results = (outs Variadic<Tile_Tile>:$results);
-  let regions = (region SizedRegion<1>:$classify, SizedRegion<1>:$full, SizedRegion<1>:$partial);
+  let regions = (region SizedRegion<1>:$classify, SizedRegion<1>:$full, SizedRegion<1>:$partial,
+                        VariadicRegion<SizedRegion<1>>:$cuts);
   let assemblyFormat = [{
-    `(` $inits `)` `:` functional-type($inits, $results) `classify` $classify `full` $full `partial` $partial attr-dict
+    `(` $inits `)` `:` functional-type($inits, $results) `classify` $classify `full` $full `partial` $partial
+    (`cut` $cuts^)? attr-dict
   }];
   let extraClassDeclaration = [{
     /// Operands of the classify region, in order.
     enum ClassifyArg { QLow = 0, QHigh, KLow, KHigh, Head, Batch };
+    /// Null where ranges are not cut.
+    Region *getQueryCuts() { return getCuts().empty() ? nullptr : &getCuts()[0]; }
+    Region *getKeyCuts() { return getCuts().empty() ? nullptr : &getCuts()[1]; }
   }];
   let hasVerifier = 1;
 }

@@ -38,7 +38,7 @@
 
 #include <stdint.h>
 
-#define ATTN_KERNEL_ABI_VERSION 1u
+#define ATTN_KERNEL_ABI_VERSION 2u
 #define ATTN_POSITION_LIMIT (1 << 30)
 
 enum {
@@ -89,9 +89,11 @@ enum { ATTN_TILE_EMPTY = 0, ATTN_TILE_PARTIAL = 1, ATTN_TILE_FULL = 2 };
  * one query tile in the order in which the kernel walks them, 4 words each
  * {segment, first key within the segment, one past the last, class}, at most
  * `capacity` of them, and returns how many there are. Empty tiles are absent;
- * neighbouring tiles of one class are one range. */
-typedef uint32_t (*attn_cpu_ranges_fn)(const uint32_t *words, uint32_t batch,
-                                       uint32_t head, uint32_t q_tile,
-                                       uint32_t *out, uint32_t capacity);
+ * neighbouring tiles of one class are one range. Of the buffers only tables are
+ * read. */
+typedef uint32_t (*attn_cpu_ranges_fn)(const uint32_t *words, void *const *buffers,
+                                       uint32_t batch, uint32_t head,
+                                       uint32_t q_tile, uint32_t *out,
+                                       uint32_t capacity);
 
 #endif

@@ -260,3 +260,48 @@ attn.attention @part heads 0 kv_heads 0 qk_dim 32 v_dim 64 types <f32, f32, f32,
   attn.yield %p : f32
 }
 attn.merge @part_merge of @part
+
+// -----
+
+// A run of tokens of a grid is cut into boxes: the rest of a row, whole rows, the
+// beginning of a row. A mask without rows needs no cuts.
+
+// CHECK-LABEL: tile.kernel @rows.f32
+// CHECK: cut {
+// CHECK-NEXT: ^bb0(%[[LOW:.*]]: i32, %[[HIGH:.*]]: i32):
+// CHECK-DAG: %[[C12:.*]] = arith.constant 12 : i32
+// CHECK-DAG: %[[IN:.*]] = arith.remui %[[LOW]], %[[C12]] : i32
+// CHECK-DAG: %[[BEGIN:.*]] = arith.subi %[[LOW]], %[[IN]] : i32
+// CHECK-DAG: %[[END:.*]] = arith.addi %[[BEGIN]], %[[C12]] : i32
+// CHECK-DAG: %[[INLAST:.*]] = arith.remui %[[HIGH]], %[[C12]] : i32
+// CHECK-DAG: %[[LAST:.*]] = arith.subi %[[HIGH]], %[[INLAST]] : i32
+// CHECK: tile.yield %{{.*}}, %{{.*}} : i32, i32
+// CHECK: }, {
+// CHECK: tile.yield %{{.*}}, %{{.*}} : i32, i32
+attn.attention @rows heads 0 kv_heads 0 qk_dim 32 v_dim 32 types <f32, f32, f32, f32>
+    spaces [#attn.space<"image", <"y", fixed, 9>, <"x", fixed, 12>>]
+    query <"image", "image"> keys <"image", "image">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %c12 = arith.constant 12 : i32
+  %qx = attn.coord "image.x" of %q base %c0 divisor %c1 modulus %c12 : <query>
+  %kx = attn.coord "image.x" of %k base %c0 divisor %c1 modulus %c12 : <key>
+  %m = attn.same %qx, %kx
+  attn.yield %m : i1
+}
+
+// -----
+
+// CHECK-LABEL: tile.kernel @whole.f32
+// CHECK-NOT: cut {
+attn.attention @whole heads 0 kv_heads 0 qk_dim 32 v_dim 32 types <f32, f32, f32, f32>
+    spaces [#attn.space<"tok", <"i", stream, 0>>] query <"tok", "tok"> keys <"tok", "tok">
+    mask {
+^bb0(%q: !attn.position<query>, %k: !attn.position<key>, %head: i32, %batch: i32):
+  %qp = attn.position %q : <query>
+  %kp = attn.position %k : <key>
+  %m = attn.causal %qp, %kp
+  attn.yield %m : i1
+}

@@ -107,8 +107,8 @@ static uint32_t all_ranges(const uint32_t *words, uint32_t batch, uint32_t *out,
             uint32_t end) {                                                                        \
     attend(words, buffers, arena, begin, end, mask, dim);                                          \
   }                                                                                                \
-  uint32_t name##_ranges(const uint32_t *words, uint32_t batch, uint32_t head, uint32_t q_tile,    \
-                         uint32_t *out, uint32_t capacity) {                                       \
+  uint32_t name##_ranges(const uint32_t *words, void *const *buffers, uint32_t batch,              \
+                         uint32_t head, uint32_t q_tile, uint32_t *out, uint32_t capacity) {       \
     return all_ranges(words, batch, out, capacity);                                                \
   }
 

@@ -1,6 +1,8 @@
 // Scalar ops enter one by one; integers wrap at 32 bits, numbers are f64.
 #include "tests/interpreter/ScalarEvaluator.h"
 
+#include "compiler/conversion/TileParts.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -188,6 +190,29 @@ std::vector<Scalar> evaluateScalars(Block &block, const std::vector<Scalar> &arg
   for (Value value : block.getTerminator()->getOperands())
     results.push_back(values.lookup(value));
   return results;
+}
+
+TileAnswer classifyTile(const mlir::attn::KeyClasses &walk, int64_t qLow, int64_t qHigh, int64_t kLow,
+                        int64_t kHigh, const ScalarEnvironment &env) {
+  using mlir::attn::PositionRange;
+  auto classify = [&](PositionRange q, PositionRange k) {
+    auto answer = evaluateScalars(
+        walk.classify,
+        {{q.low, 0}, {q.high, 0}, {k.low, 0}, {k.high, 0}, {env.head, 0}, {env.batch, 0}}, env);
+    return std::pair(answer[0].integer != 0, answer[1].integer != 0);
+  };
+  auto parts = [&](mlir::Block &cuts, PositionRange range) {
+    std::vector<int64_t> places;
+    for (const Scalar &cut : evaluateScalars(cuts, {{range.low, 0}, {range.high, 0}}, env))
+      places.push_back(cut.integer);
+    return mlir::attn::partsOf(range, places);
+  };
+  PositionRange q{qLow, qHigh}, k{kLow, kHigh};
+  auto [any, all] = classify(q, k);
+  if (any && !all && walk.queryCuts)
+    std::tie(any, all) = mlir::attn::classifyParts(parts(*walk.queryCuts, q),
+                                                   parts(*walk.keyCuts, k), classify);
+  return {any, all};
 }
 
 } // namespace attn::interpreter

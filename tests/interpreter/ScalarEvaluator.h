@@ -2,7 +2,7 @@
 // of arith, math and the tile scalars, without any lowering.
 #pragma once
 
-#include "dialects/tile/TileDialect.h"
+#include "compiler/conversion/KeyWalk.h"
 
 #include <cstdint>
 #include <vector>
@@ -36,5 +36,14 @@ bool evaluateScalarOp(mlir::Operation &op, ScalarValues &values, const ScalarEnv
 // Runs `block` with `arguments` and returns what its terminator yields.
 std::vector<Scalar> evaluateScalars(mlir::Block &block, const std::vector<Scalar> &arguments,
                                     const ScalarEnvironment &env);
+
+struct TileAnswer {
+  bool any = false, all = false;
+};
+
+// What a walk over keys says of the tile of these positions (ends included): the
+// classify region, and where that leaves doubt, the same about the parts.
+TileAnswer classifyTile(const mlir::attn::KeyClasses &walk, int64_t qLow, int64_t qHigh, int64_t kLow,
+                        int64_t kHigh, const ScalarEnvironment &env);
 
 } // namespace attn::interpreter

@@ -64,7 +64,7 @@ void Item::copy(RingStage &stage, Tile tile) {
 }
 
 void Item::produce(tile::ProduceKeysOp op) {
-  forBlocks(op.getClassify().front(), [&](const KeyBlock &block) {
+  forBlocks(op, [&](const KeyBlock &block) {
     RingStage &stage = acquire(op.getRing());
     stage.note = block;
     keys[op.getBody().getArgument(0)] = block;

@@ -33,6 +33,18 @@ std::vector<std::string> publishedSpecs() {
           "natten/natten3d",       "papers/s2_attn"};
 }
 
+std::vector<std::string> allSpecs() {
+  std::vector<std::string> names = shippedSpecs();
+  for (const auto &entry : std::filesystem::recursive_directory_iterator(ATTN_SPECS_DIR)) {
+    std::string folder = entry.path().parent_path().filename();
+    if (entry.path().extension() == ".attn" && entry.path().parent_path() != ATTN_SPECS_DIR &&
+        folder != "std")
+      names.push_back(folder + "/" + entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 std::string SpecCase::shippedText(const std::string &name) {
   std::ifstream file(std::string(ATTN_SPECS_DIR) + "/" + name + ".attn");
   std::stringstream text;

@@ -20,6 +20,8 @@ std::vector<std::string> shippedSpecs();
 // Published ones, "folder/name": a few, or those that ATTN_PUBLISHED_SPECS lists,
 // separated by commas.
 std::vector<std::string> publishedSpecs();
+// These and the published ones in folders beside them ("gym/alibi").
+std::vector<std::string> allSpecs();
 
 class SpecCase {
 public:

@@ -73,26 +73,21 @@ void Item::store(tile::StoreQueriesOp op) {
           tile.at(row, dim);
 }
 
-void Item::forBlocks(Block &classify, llvm::function_ref<void(const KeyBlock &)> visit) {
+void Item::forBlocks(const mlir::attn::KeyClasses &classes,
+                     llvm::function_ref<void(const KeyBlock &)> visit) {
   int64_t blockK = kernel.getBlockK();
   int64_t low = call.queryPosition + firstRow, high = low + validRows - 1;
   for (const Segment &segment : call.segments[call.segments.size() == 1 ? 0 : batch])
     for (int64_t begin = 0; begin < segment.length; begin += blockK) {
       KeyBlock block{segment.firstSlot + begin, segment.firstPosition + begin,
                      std::min<int64_t>(blockK, segment.length - begin)};
-      auto classes = evaluateScalars(classify,
-                                     {{low, 0},
-                                      {high, 0},
-                                      {block.position, 0},
-                                      {block.position + block.count - 1, 0},
-                                      {head, 0},
-                                      {batch, 0}},
-                                     env);
-      if (!classes[0].integer) {
+      TileAnswer answer = classifyTile(classes, low, high, block.position,
+                                       block.position + block.count - 1, env);
+      if (!answer.any) {
         ++result.empty;
         continue;
       }
-      block.full = classes[1].integer && block.count == blockK;
+      block.full = answer.all && block.count == blockK;
       ++(block.full ? result.full : result.partial);
       visit(block);
     }
@@ -102,7 +97,7 @@ void Item::walk(tile::ForKeysOp op) {
   std::vector<Tile> state;
   for (Value init : op.getInits())
     state.push_back(tiles[init]);
-  forBlocks(op.getClassify().front(), [&](const KeyBlock &block) {
+  forBlocks(op, [&](const KeyBlock &block) {
     Block &body = block.full ? op.getFull().front() : op.getPartial().front();
     keys[body.getArgument(0)] = block;
     for (size_t i = 0; i < state.size(); ++i)

@@ -93,7 +93,8 @@ private:
   void output(tile::OutputOp op);
   void merge(tile::MergePartsOp op);
   // Calls `visit` for each admitted block, in order.
-  void forBlocks(Block &classify, llvm::function_ref<void(const KeyBlock &)> visit);
+  void forBlocks(const mlir::attn::KeyClasses &classes,
+                 llvm::function_ref<void(const KeyBlock &)> visit);
   std::span<const double> keysOf(int64_t index);
   void copyRows(Tile &tile, std::span<const double> from, int64_t first, int64_t count);
 

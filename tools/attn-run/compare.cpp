@@ -20,6 +20,8 @@ Comparison compare(const HostResult &got, const oracle::Result &want, double bou
     if (result.failure.empty())
       result.failure = text;
   };
+  if (got.strayed)
+    fail("the kernel wrote between the rows of its output");
   for (size_t row = 0; row < rows; ++row) {
     bool empty = true, nothing = true;
     for (size_t d = 0; d < dim; ++d) {

@@ -5,6 +5,7 @@
 #include "runtime/base/half.h"
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 
 namespace attn {
@@ -119,16 +120,25 @@ Result<TensorView> HostCall::upload_bytes(const std::vector<std::byte> &bytes, E
   return view;
 }
 
-Result<TensorView> HostCall::upload(const HostTensor &tensor, ElementType type) {
-  int64_t dim = tensor.shape[3], row = padded(dim, type);
-  size_t size = element_size(type);
-  int64_t rows = dim ? tensor.count() / dim : 0;
-  std::vector<std::byte> bytes(static_cast<size_t>(rows * row) * size);
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t d = 0; d < dim; ++d)
-      ATTN_RETURN_IF_ERROR(put_element(&bytes[static_cast<size_t>(r * row + d) * size],
-                                       tensor.values[r * dim + d], type));
-  return upload_bytes(bytes, type, tensor.shape, row);
+// A view of `shape` without a buffer, and how many elements it spans.
+static TensorView place(const int64_t (&shape)[4], ElementType type, HostLayout layout, int64_t row,
+                        int64_t &span) {
+  TensorView view;
+  view.type = type;
+  std::copy_n(shape, 4, view.shape);
+  int64_t heads = shape[1], tokens = shape[2];
+  int64_t gap = layout == HostLayout::padded ? 16 / element_size(type) : 0;
+  if (layout == HostLayout::tokens_first) {
+    view.strides[1] = row;
+    view.strides[2] = row * heads;
+    view.strides[0] = view.strides[2] * tokens;
+  } else {
+    view.strides[2] = row + gap;
+    view.strides[1] = view.strides[2] * tokens + gap;
+    view.strides[0] = view.strides[1] * heads + 2 * gap;
+  }
+  span = view.strides[0] * shape[0];
+  return view;
 }
 
 Result<TensorView> HostCall::upload_rows(const HostTensor &rows) {
@@ -138,15 +148,38 @@ Result<TensorView> HostCall::upload_rows(const HostTensor &rows) {
   return upload_bytes(bytes, ElementType::f32, rows.shape, 1);
 }
 
-Result<TensorView> HostCall::make_output(const int64_t (&shape)[4], ElementType type,
-                                         bool has_dim) {
-  int64_t row = has_dim ? padded(shape[3], type) : 1;
-  size_t bytes = static_cast<size_t>(shape[0] * shape[1] * shape[2] * row) * element_size(type);
-  ATTN_ASSIGN_OR_RETURN(Buffer * buffer, new_buffer((bytes + 3) & ~size_t(3)));
+// Where row `r` of a tensor, counted through its shape, begins.
+static int64_t row_offset(const TensorView &view, int64_t r) {
+  int64_t token = r % view.shape[2], head = r / view.shape[2] % view.shape[1],
+          batch = r / view.shape[2] / view.shape[1];
+  return batch * view.strides[0] + head * view.strides[1] + token * view.strides[2];
+}
+
+// What lies between the rows is NaN.
+Result<TensorView> HostCall::upload(const HostTensor &tensor, ElementType type, HostLayout layout) {
+  int64_t dim = tensor.shape[3], span = 0;
+  size_t size = element_size(type);
+  TensorView view = place(tensor.shape, type, layout, padded(dim, type), span);
+  std::vector<std::byte> bytes(static_cast<size_t>(span) * size, std::byte(0xff));
+  int64_t rows = dim ? tensor.count() / dim : 0;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t d = 0; d < dim; ++d)
+      ATTN_RETURN_IF_ERROR(put_element(&bytes[static_cast<size_t>(row_offset(view, r) + d) * size],
+                                       tensor.values[r * dim + d], type));
+  ATTN_ASSIGN_OR_RETURN(view.buffer, new_buffer(bytes.size()));
+  ATTN_RETURN_IF_ERROR(device_->upload(*view.buffer, 0, bytes.data(), bytes.size()));
+  return view;
+}
+
+Result<TensorView> HostCall::make_output(const int64_t (&shape)[4], ElementType type, bool has_dim,
+                                         HostLayout layout) {
+  int64_t span = 0;
+  TensorView view = place(shape, type, layout, has_dim ? padded(shape[3], type) : 1, span);
+  size_t bytes = static_cast<size_t>(span) * element_size(type);
+  ATTN_ASSIGN_OR_RETURN(view.buffer, new_buffer((bytes + 3) & ~size_t(3)));
   // All ones is a NaN in every float type.
-  ATTN_RETURN_IF_ERROR(device_->fill(*buffer, 0, buffer->size() & ~size_t(3), 0xffffffffu));
-  TensorView view = contiguous_view(*buffer, type, shape[0], shape[1], shape[2], row);
-  view.shape[3] = shape[3];
+  ATTN_RETURN_IF_ERROR(
+      device_->fill(*view.buffer, 0, view.buffer->size() & ~size_t(3), 0xffffffffu));
   return view;
 }
 
@@ -226,7 +259,7 @@ Status HostCall::prepare(const HostArgs &args) {
     bool keys = binding.role == BindingRole::k;
     switch (binding.role) {
     case BindingRole::q: {
-      ATTN_ASSIGN_OR_RETURN(call.q, upload(args.q, binding.type));
+      ATTN_ASSIGN_OR_RETURN(call.q, upload(args.q, binding.type, args.layout));
       break;
     }
     case BindingRole::k:
@@ -234,7 +267,7 @@ Status HostCall::prepare(const HostArgs &args) {
       const HostTensor &tensor = keys ? args.k : args.v;
       TensorView &view = keys ? call.k : call.v;
       if (binding.type != ElementType::i8) {
-        ATTN_ASSIGN_OR_RETURN(view, upload(tensor, binding.type));
+        ATTN_ASSIGN_OR_RETURN(view, upload(tensor, binding.type, args.layout));
         break;
       }
       std::vector<int8_t> quantised;
@@ -242,18 +275,19 @@ Status HostCall::prepare(const HostArgs &args) {
       quantise_rows(tensor.values, std::max<int64_t>(tensor.shape[3], 1), quantised, scales);
       HostTensor whole = tensor;
       whole.values.assign(quantised.begin(), quantised.end());
-      ATTN_ASSIGN_OR_RETURN(view, upload(whole, ElementType::i8));
+      ATTN_ASSIGN_OR_RETURN(view, upload(whole, ElementType::i8, args.layout));
       HostTensor rows{{tensor.shape[0], tensor.shape[1], tensor.shape[2], 1}, std::move(scales)};
       ATTN_ASSIGN_OR_RETURN((keys ? call.k_scale : call.v_scale), upload_rows(rows));
       break;
     }
     case BindingRole::o: {
-      ATTN_ASSIGN_OR_RETURN(o_, make_output(rows, binding.type, true));
+      ATTN_ASSIGN_OR_RETURN(o_, make_output(rows, binding.type, true, args.layout));
       call.o = o_;
       break;
     }
     case BindingRole::lse: {
-      ATTN_ASSIGN_OR_RETURN(lse_, make_output(row_shape, ElementType::f32, false));
+      ATTN_ASSIGN_OR_RETURN(lse_, make_output(row_shape, ElementType::f32, false,
+                                              HostLayout::heads_first));
       call.lse = lse_;
       break;
     }
@@ -289,18 +323,37 @@ Result<HostCall> HostCall::create(Device &device, Kernel &kernel, const HostArgs
 
 Status HostCall::launch() { return call_.launch(*device_, *kernel_); }
 
+uint32_t HostCall::ranges(uint32_t batch, uint32_t head, uint32_t q_tile,
+                          std::span<uint32_t> out) const {
+  attn_cpu_ranges_fn function = kernel_->ranges();
+  if (!function)
+    return 0;
+  std::vector<void *> pointers;
+  for (const BufferRange &range : call_.buffers())
+    pointers.push_back(static_cast<std::byte *>(range.buffer->host()) + range.offset);
+  uint32_t capacity = static_cast<uint32_t>(out.size() / 4);
+  uint32_t count =
+      function(call_.words().data(), pointers.data(), batch, head, q_tile, out.data(), capacity);
+  return std::min(count, capacity);
+}
+
 Result<HostResult> HostCall::read() {
   HostResult result;
   std::copy_n(o_.shape, 4, result.o.shape);
   size_t size = element_size(o_.type);
   std::vector<std::byte> bytes(o_.buffer->size());
   ATTN_RETURN_IF_ERROR(device_->download(*o_.buffer, 0, bytes.data(), bytes.size()));
-  int64_t dim = o_.shape[3], row = o_.strides[2];
+  int64_t dim = o_.shape[3];
   result.o.values.resize(static_cast<size_t>(result.o.count()));
+  std::vector<bool> owned(bytes.size());
   for (size_t i = 0; i < result.o.values.size(); ++i) {
-    size_t element = i / dim * row + i % dim;
-    result.o.values[i] = get_element(&bytes[element * size], o_.type);
+    int64_t at = row_offset(o_, static_cast<int64_t>(i) / dim) + static_cast<int64_t>(i) % dim;
+    size_t byte = static_cast<size_t>(at) * size;
+    result.o.values[i] = get_element(&bytes[byte], o_.type);
+    std::fill_n(owned.begin() + static_cast<std::ptrdiff_t>(byte), size, true);
   }
+  for (size_t i = 0; i < bytes.size(); ++i)
+    result.strayed |= !owned[i] && bytes[i] != std::byte(0xff);
   if (lse_.buffer) {
     result.lse.resize(static_cast<size_t>(lse_.shape[0] * lse_.shape[1] * lse_.shape[2]));
     ATTN_RETURN_IF_ERROR(

@@ -29,6 +29,13 @@ struct HostTensor {
   int64_t count() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 };
 
+// How Q, K, V and O lie in device memory. Rows start at multiples of 16 bytes.
+enum class HostLayout : uint8_t {
+  heads_first,  // (batch, heads, tokens, dim)
+  tokens_first, // (batch, tokens, heads, dim)
+  padded        // heads_first with room between rows, heads and batch entries
+};
+
 struct HostArgs {
   HostTensor q, k, v;
   std::vector<NamedArray> tensors; // tables, and inputs as (batch, heads, rows, dim)
@@ -36,6 +43,7 @@ struct HostArgs {
   std::vector<Segment> segments;
   uint32_t segments_per_batch = 0;
   int32_t q_position = 0, layer = 0;
+  HostLayout layout = HostLayout::heads_first;
   float scale = std::numeric_limits<float>::quiet_NaN();
 };
 
@@ -51,6 +59,7 @@ struct HostMerge {
 struct HostResult {
   HostTensor o;
   std::vector<float> lse; // empty where the kernel has none
+  bool strayed = false;   // the kernel wrote between the rows of O
 };
 
 // What the kernel sees of values of a type: rounds to 16 bits and back; other
@@ -70,7 +79,9 @@ public:
   static Result<HostCall> create(Device &device, Kernel &kernel, const HostMerge &args);
   Status launch();
   Result<HostResult> read();
-  std::span<const uint32_t> words() const { return call_.words(); }
+  // The KV ranges of a query tile as the kernel's own function says
+  // (kernel_abi.h), at most out.size() / 4; 0 where the kernel exports none.
+  uint32_t ranges(uint32_t batch, uint32_t head, uint32_t q_tile, std::span<uint32_t> out) const;
 
 private:
   HostCall(Device &device, Kernel &kernel) : device_(&device), kernel_(&kernel) {}
@@ -80,10 +91,12 @@ private:
   // (batch, heads, tokens, dim) of the output.
   Status upload_named(const std::vector<NamedArray> &given, const int64_t (&rows)[4],
                       std::vector<NamedTensor> &tensors);
-  Result<TensorView> upload(const HostTensor &tensor, ElementType type);
+  Result<TensorView> upload(const HostTensor &tensor, ElementType type,
+                            HostLayout layout = HostLayout::heads_first);
   // One f32 for each row: (batch, heads, tokens, 1).
   Result<TensorView> upload_rows(const HostTensor &rows);
-  Result<TensorView> make_output(const int64_t (&shape)[4], ElementType type, bool has_dim);
+  Result<TensorView> make_output(const int64_t (&shape)[4], ElementType type, bool has_dim,
+                                 HostLayout layout = HostLayout::heads_first);
   Result<TensorView> upload_bytes(const std::vector<std::byte> &bytes, ElementType type,
                                   const int64_t (&shape)[4], int64_t row);
   Result<TensorView> upload_table(const HostArray &array, const BindingInfo &binding);

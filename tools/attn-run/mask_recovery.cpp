@@ -22,13 +22,13 @@ const char *class_name(uint32_t tile_class) {
 }
 
 // The class of the tile that holds a key, as the kernel's own ranges say.
-std::string tile_class(const Kernel &kernel, std::span<const uint32_t> words, uint32_t batch,
-                       uint32_t head, uint32_t q_tile, const KeyAt &key) {
+std::string tile_class(const Kernel &kernel, const HostCall &call, uint32_t batch, uint32_t head,
+                       uint32_t q_tile, const KeyAt &key) {
   if (!kernel.ranges())
     return "";
   std::vector<uint32_t> ranges(4 * 4096);
-  uint32_t count = kernel.ranges()(words.data(), batch, head, q_tile, ranges.data(), 4096);
-  for (uint32_t i = 0; i < std::min(count, 4096u); ++i) {
+  uint32_t count = call.ranges(batch, head, q_tile, ranges);
+  for (uint32_t i = 0; i < count; ++i) {
     const uint32_t *r = &ranges[4 * i];
     if (r[0] == key.segment && r[1] <= static_cast<uint32_t>(key.index) &&
         static_cast<uint32_t>(key.index) < r[2])
@@ -132,7 +132,7 @@ Result<MaskReport> recover_mask(Device &device, Kernel &kernel, const spec::Atte
               report.first_wrong +=
                   concat(", k tile ", key.index / static_cast<int32_t>(info.block_k),
                          " of segment ", key.segment,
-                         tile_class(kernel, call.words(), static_cast<uint32_t>(b),
+                         tile_class(kernel, call, static_cast<uint32_t>(b),
                                     static_cast<uint32_t>(h), q_tile, key));
           }
   }

@@ -27,6 +27,7 @@ private:
 struct Shape {
   int32_t batch = 1, heads = 1, kv_heads = 1, rows = 1, slots = 1;
   uint32_t segments = 1; // 1: one run from position 0; more: rotated, at mask borders
+  bool contents = true;  // false: Q, K and V stay empty
 };
 
 struct VerifyProblem {
@@ -59,5 +60,9 @@ Result<oracle::Result> run_oracle(const spec::AttentionSpec &spec, const KernelI
                                   const VerifyProblem &problem, bool quantised);
 
 bool has_int8_keys(const KernelInfo &kernel);
+
+// The bound against the oracle that quantises as the kernel does: int8 kernels
+// are held to that of their other types.
+double exact_bound(const KernelInfo &kernel);
 
 } // namespace attn

@@ -29,18 +29,6 @@ struct Case {
   std::string failure;
 };
 
-// Int8 kernels are held to the bound of their other types against the oracle
-// that quantises like them, and to their own bound against the real one.
-double exact_bound(const KernelInfo &kernel) {
-  if (!has_int8_keys(kernel))
-    return kernel.error_bound;
-  for (const BindingInfo &binding : kernel.bindings)
-    if (binding.role < BindingRole::table &&
-        (binding.type == ElementType::bf16 || binding.type == ElementType::f16))
-      return 1e-2;
-  return 1e-5;
-}
-
 Result<Case> verify_case(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
                          const Shape &shape, std::mt19937_64 &random) {
   VerifyProblem problem = make_problem(spec, kernel.info(), shape, random);

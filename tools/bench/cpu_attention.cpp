@@ -193,7 +193,7 @@ int measure(const Options &o) {
   double visited = 0; // pairs in tiles that are not empty
   std::vector<uint32_t> ranges(4096 * 4);
   for (uint32_t tile = 0; tile < q_tiles; ++tile) {
-    uint32_t n = kernel->ranges(words.data(), 0, 0, tile, ranges.data(), 4096);
+    uint32_t n = kernel->ranges(words.data(), nullptr, 0, 0, tile, ranges.data(), 4096);
     for (uint32_t i = 0; i < n; ++i)
       visited +=
           double(ranges[4 * i + 2] - ranges[4 * i + 1]) * std::min(block_q, o.q - tile * block_q);

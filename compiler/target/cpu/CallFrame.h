@@ -17,7 +17,6 @@ struct BindingRows {
 
 class CallFrame {
 public:
-  /// `buffers` is null in a function that has none (the ranges function).
   CallFrame(tile::KernelOp kernel, Value words, Value buffers)
       : kernel(kernel), words(words), buffers(buffers) {}
 

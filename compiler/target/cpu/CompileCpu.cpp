@@ -42,7 +42,8 @@ static void rename(llvm::Module &module, ::attn::KernelInfo &info, StringRef pre
 }
 
 FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archName,
-                                               Stage stopAfter, StringRef objectPrefix) {
+                                               Stage stopAfter, StringRef objectPrefix,
+                                               bool quick) {
   const CpuArch *arch = findCpuArch(archName);
   if (!arch)
     return module.emitError("unknown cpu architecture '")
@@ -83,7 +84,7 @@ FailureOr<TargetOutput> mlir::attn::compileCpu(ModuleOp module, StringRef archNa
   if (!objectPrefix.empty())
     for (::attn::KernelInfo &info : output.kernels)
       rename(*llvmModule, info, objectPrefix);
-  FailureOr<std::string> object = emitObject(*llvmModule, *arch, module.getLoc());
+  FailureOr<std::string> object = emitObject(*llvmModule, *arch, module.getLoc(), quick);
   if (failed(object))
     return failure();
   FailureOr<std::string> image = linkImage(*object, module.getLoc());

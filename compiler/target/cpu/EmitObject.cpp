@@ -24,7 +24,9 @@ static constexpr const char *kPipeline =
     "loop-mssa(loop-rotate<header-duplication>,licm<allowspeculation>),early-cse<memssa>,"
     "instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
-static std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const CpuArch &arch,
+static constexpr const char *kQuickPipeline = "function(early-cse<memssa>,adce)";
+
+static std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const CpuArch &arch, bool quick,
                                                               std::string &error) {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -44,7 +46,9 @@ static std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const CpuArch &arc
   llvm::TargetOptions options;
   return std::unique_ptr<llvm::TargetMachine>(
       target->createTargetMachine(triple, arch.cpu, arch.features, options, llvm::Reloc::PIC_,
-                                  std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+                                  std::nullopt,
+                                  quick ? llvm::CodeGenOptLevel::None
+                                        : llvm::CodeGenOptLevel::Aggressive));
 }
 
 std::unique_ptr<llvm::Module> mlir::attn::translateToLlvm(ModuleOp module, const CpuArch &arch,
@@ -71,9 +75,9 @@ std::unique_ptr<llvm::Module> mlir::attn::translateToLlvm(ModuleOp module, const
 }
 
 FailureOr<std::string> mlir::attn::emitObject(llvm::Module &module, const CpuArch &arch,
-                                              Location loc) {
+                                              Location loc, bool quick) {
   std::string error;
-  std::unique_ptr<llvm::TargetMachine> machine = makeTargetMachine(arch, error);
+  std::unique_ptr<llvm::TargetMachine> machine = makeTargetMachine(arch, quick, error);
   if (!machine)
     return emitError(loc, "no code generator for ") << arch.triple << ": " << error;
   module.setTargetTriple(machine->getTargetTriple());
@@ -90,7 +94,7 @@ FailureOr<std::string> mlir::attn::emitObject(llvm::Module &module, const CpuArc
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graphs, modules);
   llvm::ModulePassManager passes;
-  if (llvm::Error error = builder.parsePassPipeline(passes, kPipeline))
+  if (llvm::Error error = builder.parsePassPipeline(passes, quick ? kQuickPipeline : kPipeline))
     return emitError(loc, "LLVM does not know the pass list: ") << llvm::toString(std::move(error));
   passes.run(module, modules);
 

@@ -19,7 +19,8 @@ namespace mlir::attn {
 std::unique_ptr<llvm::Module> translateToLlvm(ModuleOp module, const CpuArch &arch,
                                               llvm::LLVMContext &context);
 
-/// Optimizes and compiles; errors are reported at `loc`.
-FailureOr<std::string> emitObject(llvm::Module &module, const CpuArch &arch, Location loc);
+/// Optimizes (not if `quick`) and compiles; errors are reported at `loc`.
+FailureOr<std::string> emitObject(llvm::Module &module, const CpuArch &arch, Location loc,
+                                  bool quick = false);
 
 } // namespace mlir::attn

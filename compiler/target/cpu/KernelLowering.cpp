@@ -272,8 +272,7 @@ LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTil
       packValues(at, dot, body);
   }
   LogicalResult result = success();
-  forSubTiles(b, [&](Value subTile) {
-    body.subTile = subTile;
+  auto visit = [&] {
     for (Operation &op : region.without_terminator())
       if (succeeded(result) && !isa<tile::LoadKeysOp, tile::DequantizeKeysOp>(op)) {
         LaneBuilder at(b.builder, op.getLoc(), arch);
@@ -284,12 +283,33 @@ LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTil
     for (auto [index, yielded] : llvm::enumerate(region.getTerminator()->getOperands())) {
       const CpuTileValue &value = tiles[yielded];
       if (value.kind == CpuTileValue::Kind::lanes)
-        storeRow(b, value.vectors, planeAddress(b, state[index].plane, subTile));
+        storeRow(b, value.vectors, planeAddress(b, state[index].plane, body.subTile));
       else if (value.plane.offset != state[index].plane.offset)
         result = unsupported(*region.getTerminator(), "a tile changes its place");
     }
+  };
+  forSubTiles(b, [&](Value subTile) {
+    body.subTile = subTile;
+    if (body.full || schedule.subTiles == 1)
+      visit();
+    else
+      b.ifThen(admitsAny(b, cast<tile::ForKeysOp>(region.getParentOp()), body), visit);
   });
   return result;
+}
+
+// Whether a sub-tile of queries may attend a key of a partial block.
+Value CpuLowering::admitsAny(LaneBuilder &b, tile::ForKeysOp walk, const Body &body) {
+  auto add = [&](Value x, Value y) -> Value {
+    return arith::AddIOp::create(b.builder, b.loc, x, y);
+  };
+  Value qLow = add(frame->item.qLow, b.narrow(b.mul(body.subTile, laneCount())));
+  Value qHigh = arith::MinSIOp::create(b.builder, b.loc, add(qLow, b.constI32(laneCount() - 1)),
+                                       frame->item.qHigh);
+  Value kHigh = add(add(body.block.position, body.block.count), b.constI32(-1));
+  return inlineScalarRegion(b.builder, walk.getClassify().front(),
+                            {qLow, qHigh, body.block.position, kHigh, frame->head, frame->batch},
+                            frame->scalars(arch))[0];
 }
 
 LogicalResult CpuLowering::lowerInBody(LaneBuilder &b, Operation &op, const Body &body) {

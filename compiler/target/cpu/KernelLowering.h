@@ -77,6 +77,7 @@ private:
   LogicalResult lowerTopLevel(LaneBuilder &b, Operation &op);
   LogicalResult lowerForKeys(LaneBuilder &b, tile::ForKeysOp op);
   LogicalResult lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state, Body body);
+  Value admitsAny(LaneBuilder &b, tile::ForKeysOp walk, const Body &body);
   LogicalResult lowerInBody(LaneBuilder &b, Operation &op, const Body &body);
   LogicalResult unsupported(Operation &op, const Twine &why);
   int64_t reserve(int64_t bytes);

@@ -80,28 +80,33 @@ CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
 }
 
 LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body) {
-  SmallVector<Value> positions = queryPositions(b, body.subTile);
-  ScalarContext context = frame->scalars(arch);
+  // What depends on the query alone stays outside of the loop over keys.
+  SmallVector<ScalarRegionInliner> masks;
+  for (Value query : queryPositions(b, body.subTile)) {
+    masks.emplace_back(op.getBody().front(), frame->scalars(arch));
+    masks.back().hoist(b.builder, {query, Value(), frame->head, frame->batch});
+  }
   return lowerScores(
       b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value row, int64_t j) {
         Value key = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(row));
         Value admitted =
-            inlineScalarRegion(b.builder, op.getBody().front(),
-                               {positions[j], key, frame->head, frame->batch}, context)[0];
+            masks[j].finish(b.builder, {Value(), key, Value(), Value()})[0];
         return b.select(admitted, s, b.splatF32(kMasked));
       });
 }
 
 LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
-  SmallVector<Value> positions = queryPositions(b, body.subTile);
-  ScalarContext context = frame->scalars(arch);
+  SmallVector<ScalarRegionInliner> scores;
+  for (Value query : queryPositions(b, body.subTile)) {
+    scores.emplace_back(op.getBody().front(), frame->scalars(arch));
+    scores.back().hoist(b.builder, {Value(), query, Value(), frame->head, frame->batch});
+  }
   Value scale = b.splat(frame->word(b, ATTN_W_SCALE, b.f32()));
   return lowerScores(
       b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value row, int64_t j) {
         Value key = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(row));
-        Value result = inlineScalarRegion(
-            b.builder, op.getBody().front(),
-            {b.mulF(s, scale), positions[j], key, frame->head, frame->batch}, context)[0];
+        Value result =
+            scores[j].finish(b.builder, {b.mulF(s, scale), Value(), key, Value(), Value()})[0];
         return isa<VectorType>(result.getType()) ? result : b.splat(result);
       });
 }

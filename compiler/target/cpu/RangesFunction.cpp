@@ -47,23 +47,22 @@ void mlir::attn::emitRangesFunction(OpBuilder &builder, tile::KernelOp kernel, c
                                     StringRef symbol) {
   tile::ForKeysOp walk;
   kernel.walk([&](tile::ForKeysOp op) { walk = op; });
-  if (!walk || walk.getClassify()
-                   .walk([](tile::TableLoadOp) { return WalkResult::interrupt(); })
-                   .wasInterrupted())
+  if (!walk)
     return;
   Location loc = kernel.getLoc();
   LaneBuilder b(builder, loc, arch);
   Type pointer = b.pointer(), i32 = b.i32();
   auto func =
       func::FuncOp::create(builder, loc, (symbol + "_ranges").str(),
-                           builder.getFunctionType({pointer, i32, i32, i32, pointer, i32}, {i32}));
+                           builder.getFunctionType(
+                               {pointer, pointer, i32, i32, i32, pointer, i32}, {i32}));
   OpBuilder::InsertionGuard guard(builder);
   Block *entry = func.addEntryBlock();
   builder.setInsertionPointToStart(entry);
-  CallFrame frame(kernel, entry->getArgument(0), Value());
-  Value out = entry->getArgument(4), capacity = entry->getArgument(5);
+  CallFrame frame(kernel, entry->getArgument(0), entry->getArgument(1));
+  Value out = entry->getArgument(5), capacity = entry->getArgument(6);
   frame.enterCall(b);
-  frame.enterItem(b, entry->getArgument(1), entry->getArgument(2), entry->getArgument(3));
+  frame.enterItem(b, entry->getArgument(2), entry->getArgument(3), entry->getArgument(4));
   KeyWalkHooks hooks;
   hooks.loadWord = [&](OpBuilder &builder, Location loc, Value index) {
     LaneBuilder inner(builder, loc, arch);

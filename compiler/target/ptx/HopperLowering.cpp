@@ -269,8 +269,8 @@ void HopperLowering::lowerProduceKeys(PtxBuilder &p, tile::ProduceKeysOp op) {
     failed |= mlir::failed(lowerBlock(p, op.getBody().front()));
     return positions();
   };
-  SmallVector<Value> end = buildKeyWalk(p, p.loc, op.getClassify().front(), item, s.blockK,
-                                        s.skipBlocks, positions(), scalarContext(), hooks);
+  SmallVector<Value> end = buildKeyWalk(p, p.loc, op, item, s.blockK, s.skipBlocks,
+                                        positions(), scalarContext(), hooks);
   setPositions(end);
   HopperBuilder b(p);
   Held last = acquire(b, op.getRing());

@@ -28,6 +28,7 @@ LogicalResult PtxLowering::lowerForKeys(PtxBuilder &p, tile::ForKeysOp op) {
     PtxBuilder p(b, loc);
     return word(p, index);
   };
+  hooks.registersAreDear = true;
   hooks.body = [this, op](OpBuilder &b, Location loc, bool full, const KeyBlock &block,
                           ValueRange state) {
     PtxBuilder p(b, loc);

@@ -152,3 +152,50 @@ func.func @f(%i: !tile.tile<8xf32>) {
   }
   return
 }
+
+// -----
+
+func.func @f(%i: !tile.tile<8xf32>) {
+// expected-error@+1 {{has 1 cut regions; must be none, or one of queries and one of keys}}
+  %r = tile.for_keys (%i) : (!tile.tile<8xf32>) -> !tile.tile<8xf32>
+  classify {
+  ^bb0(%a0: i32, %a1: i32, %a2: i32, %a3: i32, %a4: i32, %a5: i32):
+    %t = arith.constant true
+    tile.yield %t, %t : i1, i1
+  } full {
+  ^bb0(%keys: !tile.keys, %s: !tile.tile<8xf32>):
+    tile.yield %s : !tile.tile<8xf32>
+  } partial {
+  ^bb0(%keys: !tile.keys, %s: !tile.tile<8xf32>):
+    tile.yield %s : !tile.tile<8xf32>
+  } cut {
+  ^bb0(%low: i32, %high: i32):
+    tile.yield %low : i32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%i: !tile.tile<8xf32>) {
+// expected-error@+1 {{cut region has arguments ('i32'); must be}}
+  %r = tile.for_keys (%i) : (!tile.tile<8xf32>) -> !tile.tile<8xf32>
+  classify {
+  ^bb0(%a0: i32, %a1: i32, %a2: i32, %a3: i32, %a4: i32, %a5: i32):
+    %t = arith.constant true
+    tile.yield %t, %t : i1, i1
+  } full {
+  ^bb0(%keys: !tile.keys, %s: !tile.tile<8xf32>):
+    tile.yield %s : !tile.tile<8xf32>
+  } partial {
+  ^bb0(%keys: !tile.keys, %s: !tile.tile<8xf32>):
+    tile.yield %s : !tile.tile<8xf32>
+  } cut {
+  ^bb0(%low: i32):
+    tile.yield
+  }, {
+  ^bb0(%low: i32, %high: i32):
+    tile.yield
+  }
+  return
+}

@@ -145,7 +145,7 @@ static void *find(char *base, const struct dynamic_entry *dynamic, const char *n
   return 0;
 }
 
-typedef uint64_t (*function)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+typedef uint64_t (*function)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
 __attribute__((used)) static void run(long *stack) {
   if (stack[0] != 4)
@@ -161,7 +161,7 @@ __attribute__((used)) static void run(long *stack) {
   for (uint64_t i = 0; i < call->pointer_count; ++i)
     *(uint64_t *)(file + call->pointers[i]) += (uint64_t)file;
   uint64_t *a = call->arguments;
-  call->result = called(a[0], a[1], a[2], a[3], a[4], a[5]);
+  call->result = called(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
   leave(0);
 }
 

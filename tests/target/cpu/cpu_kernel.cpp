@@ -65,9 +65,10 @@ std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
 uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
                      std::vector<uint32_t> &out, uint32_t capacity) {
   if (!kernel.emulated)
-    return kernel.ranges(words.data(), 0, 0, q_tile, out.data(), capacity);
+    return kernel.ranges(words.data(), nullptr, 0, 0, q_tile, out.data(), capacity);
   EmulatedCall call;
   call.pass(KernelBuffer{words.data(), 4 * words.size()});
+  call.pass(uint64_t(0)); // no buffers
   call.pass(uint64_t(0));
   call.pass(uint64_t(0));
   call.pass(q_tile);
