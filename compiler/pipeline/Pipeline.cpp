@@ -259,7 +259,11 @@ static bool listJobs(const ::attn::spec::CheckedSpec &spec, const CompileOptions
         }
       }
       for (TargetRequest &request : requests)
-        jobs.push_back({&attention, variant, std::move(request)});
+        if (llvm::none_of(jobs, [&](const Job &job) { // `cpu,cpu:avx2` means avx2 once
+              return job.attention == &attention && job.variant == variant &&
+                     job.target.kind == request.kind && job.target.arch == request.arch;
+            }))
+          jobs.push_back({&attention, variant, std::move(request)});
     }
   }
   return true;

@@ -8,6 +8,7 @@
 #include "runtime/device/elf_image.h"
 #include "runtime/device/linked_kernels.h"
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -201,6 +202,14 @@ Result<DeviceInfo> describe(const DeviceOptions &options) {
   if (options.threads > ThreadPool::kMost)
     return Status::usage(options.threads, " threads are asked for; at most ",
                          uint32_t(ThreadPool::kMost), " are possible, 0 is one per core");
+  if (const char *text = std::getenv("ATTN_THREADS"); text && *text && options.threads == 0) {
+    uint32_t threads = 0;
+    const char *end = text + std::strlen(text);
+    auto [at, error] = std::from_chars(text, end, threads);
+    if (error != std::errc() || at != end || threads < 1 || threads > ThreadPool::kMost)
+      return Status::usage("'", text, "' of ATTN_THREADS is no number of threads from 1 to ",
+                           uint32_t(ThreadPool::kMost));
+  }
   std::string names = options.cpu_features;
   if (const char *text = std::getenv("ATTN_CPU_FEATURES"); text && names.empty())
     names = text;

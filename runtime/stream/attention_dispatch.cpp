@@ -183,7 +183,10 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
       load_kernel(*bundle_, device_,
                   query_for(s, bound->spec, s.int8_cache ? ElementType::i8 : ElementType::f32));
   if (!kernel.ok())
-    return Status(kernel.status().code(),
+    // A kernel that the bundle lacks was named by the model, a variant by the user.
+    return Status(kernel.status().code() == StatusCode::usage && variant_.empty()
+                      ? StatusCode::invalid_input
+                      : kernel.status().code(),
                   concat(kernel.status().to_string(), " (make a bundle that fits with `",
                          compile_command(), "`)"));
   const KernelInfo &info = (*kernel)->info();

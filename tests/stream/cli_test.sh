@@ -42,6 +42,8 @@ fi
 expect 2 "v.xyz: frames are not written as .xyz; name a file that ends in .mp4" "$model" "${ref[@]}" --out "$dir/v.xyz"
 [ ! -e "$dir/v.xyz" ] || { echo "FAILED: v.xyz was made"; failures=$((failures + 1)); }
 expect 0 "" "$model" "${ref[@]}" --frames 1 --out "$dir/dotted.d/"
+expect 2 "leave it out" "$model" "${ref[@]}" --out "$dir/x.npy" --scale 2
+expect 1 "the prompt '' has 0 words" "$model" "${ref[@]}" --prompt ""
 # Refused before the first frame of a stream that would never end.
 expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --stats "$dir/none/s.json"
 expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --out "$dir/none/v.mp4"

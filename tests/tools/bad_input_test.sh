@@ -78,10 +78,24 @@ expect 2 "--scale is 'nan'; a finite number" "$run" $window $arrays --scale nan
 expect 2 "--set gives width twice" "$run" $window $arrays --set width=5
 expect 2 "--set width is 'inf'" "$run" run f32.attnb --kernel window --set width=inf $arrays
 
+expect 2 "attn-run: error: no command is given; commands are run, merge" "$run"
+expect 2 "--kernel is given more than once" "$run" $window --kernel ragged $arrays
+expect 2 "--name names the constant of --emit obj" "$attnc" compile window.attn --name x -o x
+expect 2 "no target of --target has a stage 'ptx'" "$attnc" compile window.attn --target cpu:avx2 --stop-after ptx
+expect 2 "--at excludes --picture" "$attnc" explain window.attn --at q=1 --picture x.png
+expect 1 "the call has 0 queries and 0 keys" "$attnc" explain window.attn --shape i=0
+expect 1 "--shape gives batch 0" "$attnc" explain window.attn --shape batch=0
+expect 2 "--budget: 'nan' is no number of seconds above 0" "$attnc" tune window.attn --budget nan
+expect 2 "--q-len: '-4' is no whole number from 1 to" "$attnc" tune window.attn --q-len -4
+expect 2 "'abc' of ATTN_THREADS is no number of threads" env ATTN_THREADS=abc "$run" verify f32.attnb
+"$attnc" compile window.attn --target cpu:avx2,cpu:avx2 --dtype f32,f32 -o twice.attnb
+expect 0 "1 kernels" "$run" inspect twice.attnb
+
 # Names that are not there: 2, with those that are.
 expect 2 "unknown target 'tpu'; targets are cpu, ptx and spirv" "$attnc" compile window.attn --target tpu -o x
-expect 2 "names 'z', which is no axis or parameter of window" "$attnc" explain window.attn --shape z=3
-expect 2 "names 'z', which is no parameter of window" "$attnc" mask window.attn --set z=3 -o x.npy
+expect 2 "names 'z', which is no axis or parameter that is open; window has the axis i, the parameter width" "$attnc" explain window.attn --shape z=3
+expect 2 "names 'z', which is no parameter that is open; window has" "$attnc" mask window.attn --set z=3 -o x.npy
+expect 2 "--at names 'z'; axes of the query are i" "$attnc" explain window.attn --at z=1
 expect 2 "no attention 'none'" "$attnc" explain window.attn --name none
 expect 2 "there is no kernel 'none'; the bundle has window, ragged" "$run" run f32.attnb --kernel none $arrays
 expect 2 "kernel window has no variant 'int8'; the bundle has f32" "$run" $window $arrays --variant int8

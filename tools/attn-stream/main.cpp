@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 using namespace attn;
 
@@ -29,7 +30,8 @@ extern "C" void on_interrupt(int signal_number) {
 
 struct Options {
   stream::StreamerOptions stream;
-  std::string prompt, out, stats, dump, recache = "full", precision = "f32", kv = "auto";
+  std::optional<std::string> prompt; // absent: the model's
+  std::string out, stats, dump, recache = "full", precision = "f32", kv = "auto";
   std::vector<std::string> switches;
   uint64_t frames = 240;
   int64_t scale = 0;
@@ -150,6 +152,9 @@ Status serve_frames(const Options &options, stream::Streamer &streamer, stream::
 
 // What is only written at the end is not to fail there for want of a folder.
 Status check_outputs(const Options &options) {
+  if (options.scale && options.out.ends_with(".npy"))
+    return Status::usage("--scale enlarges pictures; .npy files keep the frames as they are, leave "
+                         "it out");
   if (!options.stats.empty())
     ATTN_RETURN_IF_ERROR(check_folder_of(options.stats));
   if (!options.dump.empty()) {
@@ -174,7 +179,7 @@ Status run(const Options &options) {
                    static_cast<unsigned long long>(options.frames));
   ATTN_ASSIGN_OR_RETURN(auto streamer, stream::Streamer::create(options.stream));
   const stream::Description &d = streamer->description();
-  std::string first = options.prompt.empty() ? d.default_prompt : options.prompt;
+  std::string first = options.prompt.value_or(d.default_prompt);
   // Every prompt is checked here, not when its turn comes: at the first block that
   // begins at its frame or later.
   ATTN_RETURN_IF_ERROR(streamer->push_prompt(first));
@@ -285,8 +290,9 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"full", "window", "stale", "flush"}))
       ->capture_default_str();
   app.add_flag("--no-sink", options.no_sink, "keep no first frames beyond the window");
-  app.add_option("--precision", options.precision,
-                 "of matrix products with weights: f32, or bf16 (processors with AVX512-BF16 or AMX)")
+  app.add_option(
+         "--precision", options.precision,
+         "of matrix products with weights: f32, or bf16 (processors with AVX512-BF16 or AMX)")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option(

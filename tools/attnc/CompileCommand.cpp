@@ -108,6 +108,10 @@ int compile(const Options &options) {
               << "'; --stop-after takes attn, tile, schedule, llvm, ptx or spirv\n";
     return kUsage;
   }
+  if (!options.name.empty() && options.emit != "obj") {
+    std::cerr << "attnc: error: --name names the constant of --emit obj, which is not given\n";
+    return kUsage;
+  }
   if (options.stopAfter.empty() && options.output.empty()) {
     std::cerr << "attnc: error: nowhere to write the bundle; give -o FILE.attnb\n";
     return kUsage;
@@ -136,6 +140,12 @@ int compile(const Options &options) {
   if (exitCode != kDone)
     return exitCode;
   if (!options.stopAfter.empty()) {
+    if (text.empty()) {
+      std::cerr << "attnc: error: no target of --target has a stage '" << options.stopAfter
+                << "'; ptx and spirv are those of the targets of these names, llvm is that of cpu "
+                   "and ptx\n";
+      return kUsage;
+    }
     writeOutput(options.output.empty() ? "-" : options.output, text, exitCode);
     return exitCode;
   }

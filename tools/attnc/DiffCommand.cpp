@@ -117,13 +117,15 @@ public:
          {std::tuple(&a, &options.a, &options.nameA), std::tuple(&b, &options.b, &options.nameB)})
       if (int code = side->load(*path, *name, options.call, used); code != kDone)
         return code;
-    if (int code = refuseUnused(options.call, used, "either side"); code != kDone)
-      return code;
+    std::vector<const spec::AttentionSpec *> specs;
     for (const Side *side : {&a, &b})
       if (side->attention) {
-        noteAssumptions(side->call);
-        break;
+        if (specs.empty())
+          noteAssumptions(side->call);
+        specs.push_back(side->attention);
       }
+    if (int code = refuseUnused(options.call, used, specs); code != kDone)
+      return code;
     if (!agree())
       return kRejected;
     int64_t onlyA = 0, onlyB = 0, both = 0;
@@ -140,14 +142,15 @@ public:
     if (onlyA + onlyB != 0) {
       std::cout << "different: " << describe(first) << "\n  " << a.path << " " << a.reason(first)
                 << "\n  " << b.path << " " << b.reason(first) << "\n"
-                << onlyA + onlyB << " of " << concat(pairs()) << " pairs differ: " << onlyA << " only in "
-                << a.path << ", " << onlyB << " only in " << b.path << "\n";
+                << onlyA + onlyB << " of " << concat(pairs()) << " pairs differ: " << onlyA
+                << " only in " << a.path << ", " << onlyB << " only in " << b.path << "\n";
       return kRejected;
     }
     std::string scores;
     if (int code = compareScores(scores); code != kDone)
       return code;
-    std::cout << "equal: " << concat(pairs()) << " pairs, " << both << " admitted" << scores << "\n";
+    std::cout << "equal: " << concat(pairs()) << " pairs, " << both << " admitted" << scores
+              << "\n";
     return kDone;
   }
 

@@ -226,7 +226,7 @@ int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracl
       for (size_t i = 0; i < names.size(); i += 2)
         std::cerr << (i ? ", " : "") << names[i];
       std::cerr << "\n";
-      return kRejected;
+      return kUsage;
     }
   auto found = places.find(spec::Side::Query, call.queryAt(0), call.queries, values);
   if (!found) {

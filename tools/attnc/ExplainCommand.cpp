@@ -129,8 +129,7 @@ private:
                    (double(report.shape.keyCount()) / double(view->blockK) + 1);
     if (tiles > maxTiles) {
       std::cerr << "attnc: error: the call has " << concat(std::ceil(tiles)) << " tiles; at most "
-                << concat(maxTiles)
-                << " are looked at; give a smaller --shape\n";
+                << concat(maxTiles) << " are looked at; give a smaller --shape\n";
       return kRejected;
     }
     facts.tiles = explain(*view, report.shape);
@@ -219,6 +218,11 @@ int explainSpec(const Options &options) {
   SpecCall call;
   if (int code = readCall(*attention, options.call, call); code != kDone)
     return code;
+  if (call.queries == 0 || call.keys == 0) {
+    std::cerr << "attnc: error: the call has " << call.queries << " queries and " << call.keys
+              << " keys; there is nothing to explain, give a larger --shape\n";
+    return kRejected;
+  }
   if (!options.at.empty())
     return explainAt(*checked, *attention, call, options.at, options.json);
   if (!haveTables(*attention, *attention->mask, call))
@@ -248,7 +252,8 @@ void addExplainCommand(CLI::App &app, int &exitCode) {
                       "What a target reaches at most: TARGET=TFLOPS:GBPS; may be repeated");
   command->add_option("--dtype", options->variant, "f32, bf16, f16 or int8");
   command->add_flag("--json", options->json, "Print JSON");
-  command->add_option("--picture", options->picture, "Draw the mask: FILE.png or FILE.svg");
+  command->add_option("--picture", options->picture, "Draw the mask: FILE.png or FILE.svg")
+      ->excludes("--at");
   command->footer("Example:\n  attnc explain specs/longlive_self.attn --shape t=12 --picture "
                   "mask.png");
   command->callback([options, &exitCode] { exitCode = explainSpec(*options); });

@@ -48,8 +48,8 @@ int extentOf(const Options &options, const SpecCall &call, Extent &extent) {
   double pairs =
       double(extent.batches) * double(extent.heads) * double(call.queries) * double(call.keys);
   if (pairs > double(maxPairs)) {
-    std::cerr << "attnc: error: the array would have " << concat(pairs) << " elements; at most " << maxPairs
-              << " are written; give --head, --batch or a smaller --shape\n";
+    std::cerr << "attnc: error: the array would have " << concat(pairs) << " elements; at most "
+              << maxPairs << " are written; give --head, --batch or a smaller --shape\n";
     return kRejected;
   }
   return kDone;

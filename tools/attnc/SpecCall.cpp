@@ -46,7 +46,9 @@ public:
     call.queries = sideLength("q", spec.query);
     call.queryPosition = take("q_position", 0);
     call.keyPosition = take("kv_position", 0);
-    call.batch = std::max<int64_t>(take("batch", 1), 1);
+    call.batch = take("batch", 1);
+    if (call.batch < 1)
+      return fail(Status::invalid_input("--shape gives batch 0; at least 1 is needed"));
     call.batched = used.count("batch") != 0;
     call.head = take("head", 0);
     call.headChosen = used.count("head") != 0;
@@ -285,11 +287,34 @@ int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCa
 int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call) {
   std::set<std::string> used;
   int code = readCall(spec, options, call, used);
-  return code == kDone ? refuseUnused(options, used, spec.name) : code;
+  return code == kDone ? refuseUnused(options, used, {&spec}) : code;
 }
 
+namespace {
+
+// "window has the axis i, the parameter width": what a call may set.
+std::string openNames(const spec::AttentionSpec &spec) {
+  std::string text;
+  auto add = [&](const char *what, const std::string &name) {
+    text += concat(text.empty() ? " has " : ", ", what, name);
+  };
+  for (const spec::SpaceInfo &space : spec.spaces)
+    for (const spec::SpaceAxis &axis : space.axes)
+      if (axis.kind != spec::AxisKind::Fixed)
+        add("the axis ", axis.name);
+  for (const spec::ParamInfo &param : spec.params)
+    add("the parameter ", param.name);
+  for (const spec::TableInfo &table : spec.tables)
+    add("the table ", table.name);
+  if (spec.heads)
+    add("always heads = ", std::to_string(spec.heads));
+  return spec.name + (text.empty() ? " leaves nothing open" : text);
+}
+
+} // namespace
+
 int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
-                 const std::string &whose) {
+                 const std::vector<const spec::AttentionSpec *> &specs) {
   struct Kind {
     const std::vector<std::string> &items;
     const char *option, *meaning;
@@ -302,7 +327,10 @@ int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
       if (used.count(name))
         continue;
       std::cerr << "attnc: error: " << kind.option << " names '" << name << "', which is no "
-                << kind.meaning << " of " << whose << "\n";
+                << kind.meaning << " that is open";
+      for (const spec::AttentionSpec *spec : specs)
+        std::cerr << "; " << openNames(*spec);
+      std::cerr << "\n";
       return kUsage;
     }
   return kDone;

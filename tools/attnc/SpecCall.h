@@ -43,9 +43,10 @@ int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCa
              std::set<std::string> &used);
 // As above; a name that the spec does not know is an error.
 int readCall(const spec::AttentionSpec &spec, const CallOptions &options, SpecCall &call);
-// The names that the options give and `used` does not hold: an error if any.
+// The names that the options give and `used` does not hold: an error if any, which
+// says what the specs leave open.
 int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
-                 const std::string &whose);
+                 const std::vector<const spec::AttentionSpec *> &specs);
 
 // Prints which table that `expr` reads was not given; false if one was not.
 bool haveTables(const spec::AttentionSpec &spec, const spec::Expr &expr, const SpecCall &call);

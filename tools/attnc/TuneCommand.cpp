@@ -53,9 +53,10 @@ std::filesystem::path cacheFile(const spec::CheckedSpec &spec, const TuneRequest
   else
     return {};
   std::string key =
-      llvm::formatv("{0}\n{1}\n{2}\n{3}\n{4}\n{5}\n{6}\n{7}\n{8}", cpu_name(), spec.text,
+      llvm::formatv("{0}\n{1}\n{2}\n{3}\n{4}\n{5}\n{6}\n{7}\n{8}\n{9}", cpu_name(), spec.text,
                     request.attention, request.arch, request.variant, request.floatType,
-                    request.rows, request.slots, mlir::attn::kShippedCpuSchedules);
+                    request.rows, request.slots, mlir::attn::kShippedCpuSchedules,
+                    request.seconds); // a larger budget may find more
   return folder / "attnc" / "tune" / llvm::formatv("{0:x-}.txt", llvm::xxh3_64bits(key)).str();
 }
 
@@ -151,7 +152,7 @@ void addTuneCommand(CLI::App &app, int &exitCode) {
       ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}));
   command->add_option("--int8-float", options->floatType, "As in attnc compile")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
-  CLI::Range positive(1, 1 << 24);
+  CLI::Validator positive = tool::whole_number(1, 1 << 24);
   command->add_option("--q-len", options->rows, "Query rows of the call that is timed")
       ->check(positive)
       ->capture_default_str();
@@ -159,7 +160,11 @@ void addTuneCommand(CLI::App &app, int &exitCode) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--budget", options->budget, "Seconds of processor time for the search")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check([](const std::string &text) {
+        double seconds = 0;
+        bool good = tool::parse_number(text, "", seconds).ok() && seconds > 0;
+        return good ? "" : "'" + text + "' is no number of seconds above 0";
+      })
       ->capture_default_str();
   command->add_flag("--fresh", options->fresh, "Measure even if this search's result is cached");
   command->add_option("--table", options->table, "Write the row into this table of schedules");

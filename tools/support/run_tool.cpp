@@ -33,21 +33,29 @@ std::string command_name(const CLI::App &app) {
 std::string usage_message(const CLI::App &app, const CLI::ParseError &error) {
   bool words_left = dynamic_cast<const CLI::RequiredError *>(&error) ||
                     dynamic_cast<const CLI::ExtrasError *>(&error);
+  if (dynamic_cast<const CLI::ArgumentMismatch *>(&error)) {
+    std::string text = error.what();
+    if (size_t at = text.find(": At Most 1 required"); at != std::string::npos)
+      return text.substr(0, at) + " is given more than once; give it once";
+    if (size_t at = text.find(": 1 required"); at != std::string::npos)
+      return text.substr(0, at) + " has no value behind it; give one";
+  }
+  std::string commands;
+  if (app.get_subcommands().empty())
+    for (const CLI::App *command : app.get_subcommands(nullptr))
+      commands += (commands.empty() ? "" : ", ") + command->get_name();
   std::vector<std::string> words;
   if (words_left)
     words = app.remaining(true);
   if (words.empty())
-    return error.what();
+    return words_left && !commands.empty() ? "no command is given; commands are " + commands
+                                           : error.what();
   for (const std::string &word : words)
     if (word.size() > 1 && word[0] == '-')
       return concat("unknown option '", word.substr(0, word.find('=')), "'");
-  std::string commands;
-  if (app.get_subcommands().empty())
-    for (const CLI::App *command : app.get_subcommands(nullptr))
-      commands += (commands.empty() ? "; commands are " : ", ") + command->get_name();
   if (commands.empty())
     return concat("unexpected argument '", words.front(), "'");
-  return concat("unknown command '", words.front(), "'", commands);
+  return concat("unknown command '", words.front(), "'; commands are ", commands);
 }
 
 int fail(const CLI::App &app, ExitCode code, const std::string &message) {
