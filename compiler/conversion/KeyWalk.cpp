@@ -21,7 +21,7 @@ public:
 
   SmallVector<Value> segments(OpBuilder &b, Location loc, int64_t skipBlocks, ValueRange state) {
     // What depends on the work item alone stays outside of the loops.
-    if (!hooks.registersAreDear)
+    if (!hooks.registersAreDear && !differsByHead())
       hoistQueries(b, forItem, {item.qLow, item.qHigh});
     if (cuts())
       queryParts = partsOf(b, loc, *classes.queryCuts, item.qLow, item.qHigh);
@@ -29,18 +29,16 @@ public:
     Value base = arith::AddIOp::create(
         b, loc, word(b, loc, ATTN_W_SEGMENT_BASE),
         arith::MulIOp::create(b, loc, item.batch, word(b, loc, ATTN_W_SEGMENT_STRIDE)));
-    return loop(b, loc, constant(b, loc, 0), count, 1, state,
-                [&](OpBuilder &b, Value segment, ValueRange state) {
-                  Value record = arith::AddIOp::create(
-                      b, loc, base,
-                      arith::MulIOp::create(b, loc, segment, constant(b, loc, ATTN_SEG_WORDS)));
-                  Segment s{segment, field(b, loc, record, ATTN_SEG_FIRST_SLOT),
-                            field(b, loc, record, ATTN_SEG_LENGTH),
-                            field(b, loc, record, ATTN_SEG_FIRST_POSITION)};
-                  return skipBlocks > 1
-                             ? runs(b, loc, s, blockK * skipBlocks, state)
-                             : blocks(b, loc, s, constant(b, loc, 0), s.length, Value(), state);
-                });
+    SmallVector<Value> carried(state);
+    if (item.keyBegin) // the number of keys in the segments so far comes last
+      carried.push_back(constant(b, loc, 0));
+    carried = loop(b, loc, constant(b, loc, 0), count, 1, carried,
+                   [&](OpBuilder &b, Value segment, ValueRange carried) {
+                     return segmentOf(b, loc, segment, base, skipBlocks, carried);
+                   });
+    if (item.keyBegin)
+      carried.pop_back();
+    return carried;
   }
 
 private:
@@ -48,13 +46,40 @@ private:
     Value index, slot, length, position;
   };
 
+  SmallVector<Value> segmentOf(OpBuilder &b, Location loc, Value index, Value base,
+                               int64_t skipBlocks, ValueRange state) {
+    Value record = arith::AddIOp::create(
+        b, loc, base, arith::MulIOp::create(b, loc, index, constant(b, loc, ATTN_SEG_WORDS)));
+    Segment s{index, field(b, loc, record, ATTN_SEG_FIRST_SLOT),
+              field(b, loc, record, ATTN_SEG_LENGTH),
+              field(b, loc, record, ATTN_SEG_FIRST_POSITION)};
+    Value begin = constant(b, loc, 0), end = s.length, before;
+    if (item.keyBegin) {
+      before = state.back();
+      state = state.drop_back();
+      auto within = [&](Value key) -> Value {
+        Value at = arith::SubIOp::create(b, loc, key, before);
+        at = arith::MaxSIOp::create(b, loc, at, constant(b, loc, 0));
+        return arith::MinSIOp::create(b, loc, at, s.length);
+      };
+      begin = within(item.keyBegin);
+      end = within(item.keyEnd);
+    }
+    SmallVector<Value> next = skipBlocks > 1
+                                  ? runs(b, loc, s, begin, end, blockK * skipBlocks, state)
+                                  : blocks(b, loc, s, begin, end, Value(), state);
+    if (item.keyBegin)
+      next.push_back(arith::AddIOp::create(b, loc, before, s.length));
+    return next;
+  }
+
   // Walks runs of `run` keys, each skipped whole when nothing in it is admitted,
   // and not asked about again when everything is.
-  SmallVector<Value> runs(OpBuilder &b, Location loc, const Segment &s, int64_t run,
-                          ValueRange state) {
-    return loop(b, loc, constant(b, loc, 0), s.length, run, state,
+  SmallVector<Value> runs(OpBuilder &b, Location loc, const Segment &s, Value first, Value last,
+                          int64_t run, ValueRange state) {
+    return loop(b, loc, first, last, run, state,
                 [&](OpBuilder &b, Value begin, ValueRange state) {
-                  Value end = clampedEnd(b, loc, begin, run, s.length);
+                  Value end = clampedEnd(b, loc, begin, run, last);
                   auto [any, all] = classify(b, loc, s, begin, end);
                   Value known = hooks.registersAreDear ? Value() : all;
                   return branch(
@@ -91,11 +116,17 @@ private:
     });
   }
 
-  bool cuts() const { return classes.keyCuts && !hooks.registersAreDear; }
+  // Heads that the classes differ by are asked about one by one.
+  bool differsByHead() const {
+    return item.headEnd && !classes.classify.getArgument(tile::ForKeysOp::Head).use_empty();
+  }
+  bool cuts() const { return classes.keyCuts && !hooks.registersAreDear && !differsByHead(); }
 
   // (any, all) for the keys [begin, end) of a segment.
   std::pair<Value, Value> classify(OpBuilder &b, Location loc, const Segment &s, Value begin,
                                    Value end) {
+    if (differsByHead())
+      return classifyHeads(b, loc, keyRange(b, loc, s, begin, end));
     ScalarRegionInliner asked = forItem;
     if (hooks.registersAreDear)
       hoistQueries(b, asked, {item.qLow, item.qHigh});
@@ -105,6 +136,20 @@ private:
   struct Positions {
     Value low, high;
   };
+  std::pair<Value, Value> classifyHeads(OpBuilder &b, Location loc, Positions k) {
+    Value no = arith::ConstantIntOp::create(b, loc, 0, 1);
+    Value yes = arith::ConstantIntOp::create(b, loc, 1, 1);
+    SmallVector<Value> answer =
+        loop(b, loc, item.head, item.headEnd, 1, {no, yes},
+             [&](OpBuilder &b, Value head, ValueRange state) -> SmallVector<Value> {
+               SmallVector<Value> one = inlineScalarRegion(
+                   b, classes.classify, {item.qLow, item.qHigh, k.low, k.high, head, item.batch},
+                   context);
+               return {arith::OrIOp::create(b, loc, state[0], one[0]),
+                       arith::AndIOp::create(b, loc, state[1], one[1])};
+             });
+    return {answer[0], answer[1]};
+  }
   void hoistQueries(OpBuilder &b, ScalarRegionInliner &region, Positions q) {
     region.hoist(b, {q.low, q.high, Value(), Value(), item.head, item.batch});
   }

@@ -20,6 +20,12 @@ struct KeyBlock {
 struct WalkItem {
   Value qLow, qHigh; ///< positions of its first and last valid query row
   Value head, batch;
+  /// An item of several heads: one past its last. A block is empty for it if it is so
+  /// for every head, full if it is full for every head. Null: there is only `head`.
+  Value headEnd = {};
+  /// Where the item takes only some of its call's keys, counted through the segments
+  /// in order: its first, and one past its last. Null: all of them.
+  Value keyBegin = {}, keyEnd = {};
 };
 
 struct KeyWalkHooks {

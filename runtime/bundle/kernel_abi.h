@@ -82,6 +82,19 @@ typedef void (*attn_cpu_kernel_fn)(const uint32_t *words, void *const *buffers,
                                    void *arena, uint32_t item_begin,
                                    uint32_t item_end);
 
+/* A second form of a CPU kernel, for calls with few query rows, exported beside it as
+ * `<symbol>_decode_plan`, `_decode_walk` and `_decode_finish`; a kernel may lack it.
+ * The plan says whether this form is to be used for a call (not 0), and writes three
+ * numbers: pieces of work, tiles, and bytes of memory that each piece needs. All
+ * pieces [begin, end) are walked, in any order and by any number of threads, then
+ * all tiles are finished. `parts`, 64-byte aligned, has room for all pieces and is
+ * passed from one to the other; `arena` is as above. All three depend on the call's
+ * shape alone, so results do not depend on the number of threads. */
+enum { ATTN_PLAN_PIECES = 0, ATTN_PLAN_TILES = 1, ATTN_PLAN_PIECE_BYTES = 2, ATTN_PLAN_WORDS = 3 };
+typedef uint32_t (*attn_cpu_decode_plan_fn)(const uint32_t *words, uint32_t *plan);
+typedef void (*attn_cpu_decode_fn)(const uint32_t *words, void *const *buffers, void *arena,
+                                   void *parts, uint32_t begin, uint32_t end);
+
 /* Tile classes, in the order in which a range list names them. */
 enum { ATTN_TILE_EMPTY = 0, ATTN_TILE_PARTIAL = 1, ATTN_TILE_FULL = 2 };
 

@@ -35,16 +35,14 @@ private:
 
 class CpuKernel final : public Kernel {
 public:
-  CpuKernel(KernelInfo info, std::shared_ptr<ElfImage> image, attn_cpu_kernel_fn function,
-            attn_cpu_ranges_fn ranges)
-      : Kernel(std::move(info)), image_(std::move(image)), function_(function), ranges_(ranges) {}
-  attn_cpu_ranges_fn ranges() const override { return ranges_; }
-  attn_cpu_kernel_fn function() const { return function_; }
+  CpuKernel(KernelInfo info, std::shared_ptr<ElfImage> image, CpuFunctions functions)
+      : Kernel(std::move(info)), image_(std::move(image)), functions_(functions) {}
+  attn_cpu_ranges_fn ranges() const override { return functions_.ranges; }
+  const CpuFunctions &functions() const { return functions_; }
 
 private:
   std::shared_ptr<ElfImage> image_; // null: the code is the program's
-  attn_cpu_kernel_fn function_;
-  attn_cpu_ranges_fn ranges_;
+  CpuFunctions functions_;
 };
 
 class CpuDevice final : public Device {
@@ -70,7 +68,11 @@ public:
   void released(size_t bytes) { count_release(bytes); }
 
 private:
+  Status decode(const CpuFunctions &functions, const uint32_t *words, void *const *pointers,
+                uint32_t arena_bytes, const uint32_t *plan, double work);
+
   ThreadPool pool_;
+  AlignedMemory parts_; // of the decode form, kept between launches
   // Images in use: kernels of one image share it.
   std::map<std::pair<uint64_t, size_t>, std::weak_ptr<ElfImage>> images_;
 };
@@ -144,8 +146,7 @@ Result<std::unique_ptr<Kernel>> CpuDevice::load(const KernelInfo &info,
     auto linked = find_linked_kernel(image, info.symbol);
     if (!linked.ok())
       return linked.status().at(concat("kernel ", info.name, " ", info.variant));
-    return std::unique_ptr<Kernel>(
-        new CpuKernel(info, nullptr, (*linked)->function, (*linked)->ranges));
+    return std::unique_ptr<Kernel>(new CpuKernel(info, nullptr, (*linked)->functions));
   }
   std::pair key(checksum64(image), image.size());
   std::shared_ptr<ElfImage> loaded = images_[key].lock();
@@ -155,12 +156,19 @@ Result<std::unique_ptr<Kernel>> CpuDevice::load(const KernelInfo &info,
       return fresh.status();
     images_[key] = loaded = *fresh;
   }
-  auto function = reinterpret_cast<attn_cpu_kernel_fn>(loaded->find(info.symbol));
-  if (!function)
+  auto find = [&]<typename F>(F &function, const char *suffix) {
+    function = reinterpret_cast<F>(loaded->find(info.symbol + suffix));
+  };
+  CpuFunctions functions = {};
+  find(functions.run, "");
+  if (!functions.run)
     return Status::invalid_input("kernel ", info.name, ": its image exports no symbol ",
                                  info.symbol);
-  auto ranges = reinterpret_cast<attn_cpu_ranges_fn>(loaded->find(info.symbol + "_ranges"));
-  return std::unique_ptr<Kernel>(new CpuKernel(info, std::move(loaded), function, ranges));
+  find(functions.ranges, "_ranges");
+  find(functions.decode_plan, "_decode_plan");
+  find(functions.decode_walk, "_decode_walk");
+  find(functions.decode_finish, "_decode_finish");
+  return std::unique_ptr<Kernel>(new CpuKernel(info, std::move(loaded), functions));
 }
 
 Status CpuDevice::launch(Kernel &kernel, std::span<const uint32_t> words,
@@ -173,20 +181,49 @@ Status CpuDevice::launch(Kernel &kernel, std::span<const uint32_t> words,
   if (!pool_.reserve_arenas(arena_bytes))
     return Status::environment("out of memory: ", arena_bytes, " bytes of scratch per thread");
 
+  const CpuFunctions &functions = static_cast<CpuKernel &>(kernel).functions();
+  ++stats_.launches;
+  ++stats_.submits;
+  uint32_t plan[ATTN_PLAN_WORDS];
+  if (functions.decode_plan && functions.decode_walk && functions.decode_finish &&
+      functions.decode_plan(words.data(), plan))
+    return decode(functions, words.data(), pointers, arena_bytes, plan, work);
+
   uint32_t items = static_cast<uint32_t>(grid.items());
   // Neighbouring items share K and V, hence pieces longer than one item where
   // there are plenty. What takes a few microseconds stays on this thread.
   uint32_t grain = std::clamp(items / (16 * pool_.thread_count()), 1u, 64u);
   if (work > 0 && work < 50e3)
     grain = items;
-  attn_cpu_kernel_fn function = static_cast<CpuKernel &>(kernel).function();
   // Items are taken from the last to the first: with causal masks the late
   // query tiles are the long ones, and long ones should not come last.
   pool_.parallel_for(items, grain, [&](uint32_t begin, uint32_t end, uint32_t thread) {
-    function(words.data(), pointers, pool_.arena(thread, arena_bytes), items - end, items - begin);
+    functions.run(words.data(), pointers, pool_.arena(thread, arena_bytes), items - end,
+                  items - begin);
   });
-  ++stats_.launches;
-  ++stats_.submits;
+  return {};
+}
+
+// Few query rows: pieces of the keys first, then the rows from what these left.
+Status CpuDevice::decode(const CpuFunctions &functions, const uint32_t *words,
+                         void *const *pointers, uint32_t arena_bytes, const uint32_t *plan,
+                         double work) {
+  uint32_t pieces = plan[ATTN_PLAN_PIECES], tiles = plan[ATTN_PLAN_TILES];
+  size_t bytes = size_t(pieces) * plan[ATTN_PLAN_PIECE_BYTES];
+  if (parts_.size() < bytes)
+    parts_ = AlignedMemory(bytes);
+  if (parts_.size() < bytes)
+    return Status::environment("out of memory: ", bytes, " bytes for partial results");
+  bool alone = work > 0 && work < 50e3;
+  auto run = [&](attn_cpu_decode_fn function, uint32_t count, uint32_t grain) {
+    pool_.parallel_for(count, alone ? count : grain,
+                       [&](uint32_t begin, uint32_t end, uint32_t thread) {
+                         function(words, pointers, pool_.arena(thread, arena_bytes),
+                                  parts_.data(), begin, end);
+                       });
+  };
+  run(functions.decode_walk, pieces, 1);
+  run(functions.decode_finish, tiles, std::clamp(tiles / pool_.thread_count(), 1u, 64u));
   return {};
 }
 

@@ -23,8 +23,9 @@ std::string linked_image(std::string_view name) { return concat(kMark, name); }
 bool is_linked_image(std::span<const std::byte> image) { return text_of(image).starts_with(kMark); }
 
 Status register_linked_kernels(const LinkedKernels &kernels) {
-  if (kernels.version != 1)
-    return Status::invalid_input("linked kernels have version ", kernels.version, "; 1 is read");
+  if (kernels.version != kLinkedKernelsVersion)
+    return Status::invalid_input("linked kernels have version ", kernels.version, "; ",
+                                 kLinkedKernelsVersion, " is read: compile them again");
   std::lock_guard lock(mutex);
   auto [at, fresh] = sets().emplace(kernels.name, &kernels);
   if (!fresh && at->second != &kernels)

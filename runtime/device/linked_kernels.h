@@ -11,12 +11,21 @@
 
 namespace attn {
 
+// A CPU kernel's entry points. Those after the first may be null; the last three are
+// null together.
+struct CpuFunctions {
+  attn_cpu_kernel_fn run;
+  attn_cpu_ranges_fn ranges;
+  attn_cpu_decode_plan_fn decode_plan;
+  attn_cpu_decode_fn decode_walk, decode_finish;
+};
+
 // As attn_linked_kernels_t of attn/runtime.h.
 struct LinkedKernel {
   const char *symbol;
-  attn_cpu_kernel_fn function;
-  attn_cpu_ranges_fn ranges;
+  CpuFunctions functions;
 };
+inline constexpr uint32_t kLinkedKernelsVersion = 2;
 struct LinkedKernels {
   uint32_t version, count;
   const char *name;

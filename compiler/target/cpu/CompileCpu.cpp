@@ -35,7 +35,7 @@ static uint32_t priorityOf(const CpuArch &arch) {
 static void rename(llvm::Module &module, ::attn::KernelInfo &info, StringRef prefix) {
   std::string symbol = (prefix + "_" + info.symbol + "_" + info.arch).str();
   std::replace(symbol.begin(), symbol.end(), '-', '_');
-  for (const char *suffix : {"", "_ranges"})
+  for (const char *suffix : {"", "_ranges", "_decode_plan", "_decode_walk", "_decode_finish"})
     if (llvm::Function *function = module.getFunction(info.symbol + suffix))
       function->setName(symbol + suffix);
   info.symbol = symbol;

@@ -2,7 +2,7 @@
 // of tile ops to the files that lower them.
 #include "compiler/target/cpu/KernelLowering.h"
 
-#include "runtime/bundle/kernel_abi.h"
+#include "compiler/target/cpu/TopScalars.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -71,42 +71,12 @@ void CpuLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> bo
 
 //===-- Choices ------------------------------------------------------------------===//
 
-// A packed dot needs both operands in its type, and K rows without a remainder,
-// since K is read where it lies.
-DotKind CpuLowering::scoreDot(tile::DotQKOp op) {
-  Type q = op.getQ().getType().getElementType(), k = op.getK().getType().getElementType();
-  int64_t dim = op.getK().getType().getShape()[1];
-  bool plain = isa_and_nonnull<tile::LoadKeysOp>(op.getK().getDefiningOp());
-  if (plain && arch.bf16Dot && q.isBF16() && k.isBF16() && dim % 2 == 0)
-    return DotKind::bf16;
-  if (plain && arch.int8Dot && q.isInteger(8) && k.isInteger(8) && dim % 4 == 0)
-    return DotKind::int8;
-  return DotKind::fma;
-}
-
-// Values that become float from int8 may be rounded to bf16 where the output is.
-DotKind CpuLowering::outputDot(tile::DotPVOp op) {
-  auto load = op.getV().getDefiningOp<tile::LoadKeysOp>();
-  auto scaled = op.getV().getDefiningOp<tile::DequantizeKeysOp>();
-  bool narrow = load     ? load.getType().getElementType().isBF16()
-                : scaled ? outputType().isBF16() && scaled.getX().getDefiningOp<tile::LoadKeysOp>()
-                         : false;
-  return arch.bf16Dot && narrow ? DotKind::bf16 : DotKind::fma;
-}
-
 // The dequantisation that the product does on its accumulators, before they are
 // stored; null if there is none or something else reads the integers.
 tile::DequantizeScoresOp CpuLowering::fusedDequantize(tile::DotQKOp op) {
   if (!op || !op.getResult().hasOneUse())
     return nullptr;
   return dyn_cast<tile::DequantizeScoresOp>(*op.getResult().user_begin());
-}
-
-Type CpuLowering::outputType() {
-  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>())
-    if (binding.getRole() == tile::Role::o)
-      return binding.getElementType();
-  llvm_unreachable("every kernel has an output");
 }
 
 LogicalResult CpuLowering::unsupported(Operation &op, const Twine &why) {
@@ -163,7 +133,6 @@ LogicalResult CpuLowering::lower(OpBuilder &builder, StringRef symbol) {
 
 LogicalResult CpuLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
   LaneBuilder b(outer.builder, op.getLoc(), arch);
-  ScalarContext context = frame->scalars(arch);
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
       .Case([&](tile::LoadQueriesOp op) { return lowerLoadQueries(b, op); })
       .Case([&](tile::StoreQueriesOp op) { return lowerStoreQueries(b, op); })
@@ -175,35 +144,10 @@ LogicalResult CpuLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
       .Case([&](tile::MergePartsOp op) { return lowerMergeParts(b, op); })
       .Case([&](tile::SoftmaxFinishOp op) { return lowerSoftmaxFinish(b, op), success(); })
       .Case([&](tile::OutputOp op) { return lowerOutput(b, op); })
-      .Case([&](tile::ScoreFactorOp op) {
-        Value factor = b.constF32(1.4426950408889634);
-        if (!op.getPlain())
-          factor = b.mulF(frame->word(b, ATTN_W_SCALE, b.f32()), factor);
-        scalars.map(op.getResult(), factor);
-        return success();
-      })
-      .Case([&](tile::ParamOp op) {
-        scalars.map(op.getResult(), context.param(b.builder, b.loc, op.getIndex(), op.getType()));
-        return success();
-      })
-      .Case([&](tile::IndexOp op) {
-        scalars.map(op.getResult(), context.item(b.builder, b.loc, op.getWhich()));
-        return success();
-      })
-      .Case([&](tile::TableLoadOp op) {
-        SmallVector<Value> indices;
-        for (Value index : op.getIndices())
-          indices.push_back(scalars.lookup(index));
-        scalars.map(op.getResult(),
-                    context.tableLoad(b.builder, b.loc, op.getBinding(), indices, op.getType()));
-        return success();
-      })
       .Default([&](Operation *op) -> LogicalResult {
-        bool tiles = llvm::any_of(op->getOperandTypes(), llvm::IsaPred<tile::TileType>) ||
-                     llvm::any_of(op->getResultTypes(), llvm::IsaPred<tile::TileType>);
-        if (tiles || op->getNumRegions())
+        if (!isTopScalar(*op))
           return unsupported(*op, "not known at the top of a kernel");
-        b.builder.clone(*op, scalars);
+        lowerTopScalar(b, *op, *frame, scalars);
         return success();
       });
 }

@@ -4,6 +4,7 @@
 
 #include "compiler/target/cpu/CallFrame.h"
 #include "compiler/target/cpu/CpuSchedule.h"
+#include "compiler/target/cpu/DotKind.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -23,12 +24,6 @@ struct Plane {
   int64_t offset = -1; ///< bytes from the arena's start; -1: there is none
   int64_t rows = 0;    ///< per sub-tile
 };
-
-/// How a product is formed: one f32, two bf16 or four int8 per lane and step.
-enum class DotKind { fma, bf16, int8 };
-inline int64_t elementsPerStep(DotKind kind) {
-  return kind == DotKind::fma ? 1 : kind == DotKind::bf16 ? 2 : 4;
-}
 
 /// Key or value rows of a binding, read where they lie.
 struct CpuKeyTile {
@@ -89,10 +84,9 @@ private:
   void storeRow(LaneBuilder &b, ValueRange vectors, Value address);
   SmallVector<Value> lanesOf(LaneBuilder &b, Value tile, Value subTile);
   void forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value subTile)> body);
-  DotKind scoreDot(tile::DotQKOp op);
-  DotKind outputDot(tile::DotPVOp op);
+  DotKind scoreDot(tile::DotQKOp op) { return scoreDotKind(op, arch); }
+  DotKind outputDot(tile::DotPVOp op) { return outputDotKind(op, arch); }
   tile::DequantizeScoresOp fusedDequantize(tile::DotQKOp op);
-  Type outputType();
 
   // LowerQueries.cpp
   /// Rows of the work item into lanes of `to`; `dim` 0: one number per row.
@@ -117,7 +111,6 @@ private:
   // LowerDots.cpp
   LogicalResult lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body);
   LogicalResult lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body);
-  Value dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum);
 
   // LowerSoftmax.cpp
   void startSoftmax(LaneBuilder &b, Value maxTile, Value sumTile,

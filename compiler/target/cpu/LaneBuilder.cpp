@@ -212,6 +212,61 @@ SmallVector<Value> LaneBuilder::transpose(SmallVector<Value> rows) {
   return rows;
 }
 
+Value LaneBuilder::shuffle(Value a, Value b, ArrayRef<int64_t> lanes) {
+  return vector::ShuffleOp::create(builder, loc, a, b, lanes);
+}
+
+// Combines each lane with the one `distance` away, for all powers of two.
+static Value butterfly(LaneBuilder &b, Value x, llvm::function_ref<Value(Value, Value)> combine) {
+  for (int64_t distance = b.arch.width / 2; distance > 0; distance /= 2) {
+    SmallVector<int64_t> lanes;
+    for (int64_t lane = 0; lane < b.arch.width; ++lane)
+      lanes.push_back(lane ^ distance);
+    x = combine(x, b.shuffle(x, x, lanes));
+  }
+  return x;
+}
+
+Value LaneBuilder::laneMax(Value x) {
+  return butterfly(*this, x, [&](Value a, Value b) { return maxF(a, b); });
+}
+Value LaneBuilder::laneSum(Value x) {
+  return butterfly(*this, x, [&](Value a, Value b) { return addF(a, b); });
+}
+
+// Adds pairs of rows until one is left: first within each four lanes, where
+// shuffles are cheap, then whole fours.
+Value LaneBuilder::rowSums(SmallVector<Value> rows) {
+  int64_t width = arch.width;
+  auto add = [&](Value a, Value b) -> Value {
+    if (isa<IntegerType>(getElementTypeOrSelf(a.getType())))
+      return arith::AddIOp::create(builder, loc, a, b);
+    return addF(a, b);
+  };
+  auto halve = [&](llvm::function_ref<int64_t(int64_t lane, bool second)> from) {
+    SmallVector<int64_t> first, second;
+    for (int64_t lane = 0; lane < width; ++lane) {
+      first.push_back(from(lane, false));
+      second.push_back(from(lane, true));
+    }
+    SmallVector<Value> sums;
+    for (size_t i = 0; i + 1 < rows.size(); i += 2)
+      sums.push_back(
+          add(shuffle(rows[i], rows[i + 1], first), shuffle(rows[i], rows[i + 1], second)));
+    rows = sums;
+  };
+  // a0 b0 a1 b1 and a2 b2 a3 b3; then x0 x1 y0 y1 and x2 x3 y2 y3.
+  halve([&](int64_t lane, bool second) {
+    return lane / 4 * 4 + lane % 4 / 2 + 2 * second + (lane % 2) * width;
+  });
+  halve([&](int64_t lane, bool second) {
+    return lane / 4 * 4 + lane % 2 + 2 * second + (lane % 4 / 2) * width;
+  });
+  while (rows.size() > 1)
+    halve([&](int64_t lane, bool second) { return (2 * (lane / 4) + second) * 4 + lane % 4; });
+  return rows[0];
+}
+
 //===-- Control ----------------------------------------------------------------===//
 
 SmallVector<Value>

@@ -76,6 +76,14 @@ public:
   /// f32 rounded to nearest even in `element` (f32, f16 or bf16).
   Value fromF32(Value value, Type element);
 
+  Value shuffle(Value a, Value b, ArrayRef<int64_t> lanes);
+  /// The largest lane in every lane.
+  Value laneMax(Value x);
+  /// The sum of all lanes in every lane.
+  Value laneSum(Value x);
+  /// Lane i holds the sum over the lanes of rows[i]; there are as many rows as lanes.
+  Value rowSums(SmallVector<Value> rows);
+
   /// Transposes width x width lanes.
   SmallVector<Value> transpose(SmallVector<Value> rows);
 

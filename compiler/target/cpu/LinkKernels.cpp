@@ -37,12 +37,16 @@ FailureOr<std::string> mlir::attn::linkKernels(StringRef name, ArrayRef<std::str
         symbol, module);
   };
 
-  auto *entry = llvm::StructType::get(pointer, pointer, pointer);
+  auto *entry = llvm::StructType::get(pointer, pointer, pointer, pointer, pointer, pointer);
   llvm::SmallVector<llvm::Constant *> entries;
-  for (const ::attn::KernelInfo &kernel : kernels)
-    entries.push_back(llvm::ConstantStruct::get(
-        entry, {constant(llvm::ConstantDataArray::getString(context, kernel.symbol), "symbol"),
-                function(kernel.symbol), function(kernel.symbol + "_ranges", /*mayLack=*/true)}));
+  for (const ::attn::KernelInfo &kernel : kernels) {
+    llvm::SmallVector<llvm::Constant *> fields = {
+        constant(llvm::ConstantDataArray::getString(context, kernel.symbol), "symbol"),
+        function(kernel.symbol)};
+    for (const char *suffix : {"_ranges", "_decode_plan", "_decode_walk", "_decode_finish"})
+      fields.push_back(function(kernel.symbol + suffix, /*mayLack=*/true));
+    entries.push_back(llvm::ConstantStruct::get(entry, fields));
+  }
   llvm::Constant *table = constant(
       llvm::ConstantArray::get(llvm::ArrayType::get(entry, entries.size()), entries), "kernels");
   llvm::Constant *bytes =
@@ -50,7 +54,7 @@ FailureOr<std::string> mlir::attn::linkKernels(StringRef name, ArrayRef<std::str
   auto *whole = llvm::StructType::get(word, word, pointer, pointer, wide, pointer);
   constant(
       llvm::ConstantStruct::get(
-          whole, {llvm::ConstantInt::get(word, 1), llvm::ConstantInt::get(word, kernels.size()),
+          whole, {llvm::ConstantInt::get(word, 2), llvm::ConstantInt::get(word, kernels.size()),
                   constant(llvm::ConstantDataArray::getString(context, name), "name"), bytes,
                   llvm::ConstantInt::get(wide, bundle.size()), table}),
       "attn_kernels_" + name, /*exported=*/true);

@@ -8,24 +8,6 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-
-// sum + element * lanes; element and lanes have 32 bits per lane.
-Value CpuLowering::dotStep(LaneBuilder &b, DotKind kind, Value lanes, Value element, Value sum) {
-  switch (kind) {
-  case DotKind::fma:
-    return b.fma(element, lanes, sum);
-  case DotKind::bf16: {
-    Type bf16 = b.builder.getBF16Type();
-    return b.call(sum.getType(), "llvm.x86.avx512bf16.dpbf16ps.512",
-                  {sum, b.bitcast(lanes, bf16), b.bitcast(element, bf16)});
-  }
-  case DotKind::int8:
-    return b.call(sum.getType(), "llvm.x86.avx512.vpdpbusd.512",
-                  {sum, b.bitcast(lanes, b.i8()), b.bitcast(element, b.i8())});
-  }
-  llvm_unreachable("every kind is handled");
-}
-
 // S[key][lane] for one sub-tile of queries.
 LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
   const CpuTileValue q = tiles[op.getQ()], k = tiles[op.getK()];

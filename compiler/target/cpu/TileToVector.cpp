@@ -1,6 +1,7 @@
 // Runs the lowering of each kernel and names the functions.
 #include "compiler/target/cpu/TileToVector.h"
 
+#include "compiler/target/cpu/DecodeLowering.h"
 #include "compiler/target/cpu/KernelLowering.h"
 #include "compiler/target/cpu/RangesFunction.h"
 
@@ -26,7 +27,14 @@ LogicalResult mlir::attn::lowerTileToVector(ModuleOp module, const CpuArch &arch
     if (failed(lowering.lower(builder, symbol)))
       return failure();
     auto func = cast<func::FuncOp>(kernel->getPrevNode());
-    func->setAttr(kArenaBytesAttr, builder.getI64IntegerAttr(lowering.arenaBytes()));
+    int64_t arenaBytes = lowering.arenaBytes();
+    if (DecodeLowering::fits(kernel, arch)) {
+      DecodeLowering decode(kernel, arch);
+      if (failed(decode.lower(builder, symbol)))
+        return failure();
+      arenaBytes = std::max(arenaBytes, decode.arenaBytes());
+    }
+    func->setAttr(kArenaBytesAttr, builder.getI64IntegerAttr(arenaBytes));
     emitRangesFunction(builder, kernel, arch, symbol);
     kernel.erase();
   }

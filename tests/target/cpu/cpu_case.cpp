@@ -156,7 +156,7 @@ std::function<float()> noise(unsigned seed) {
   return [=] { return (*normal)(*random); };
 }
 
-void launch(const CpuCase &c, const CpuKernel &kernel, Tensors &t) {
+void launch(const CpuCase &c, const CpuKernel &kernel, Form form, Tensors &t) {
   std::vector<uint32_t> words = call_words(c, kernel.info);
   std::vector<KernelBuffer> buffers;
   size_t index = 0;
@@ -195,6 +195,12 @@ void launch(const CpuCase &c, const CpuKernel &kernel, Tensors &t) {
     }
     w[0] = tensor->stride_batch, w[1] = tensor->stride_head, w[2] = tensor->stride_token;
     buffers.push_back({tensor->memory.data(), tensor->memory.size()});
+  }
+  if (form == Form::few_rows) {
+    std::string problem = call_decode(kernel, words, buffers);
+    if (!problem.empty())
+      std::fprintf(stderr, "%s\n", problem.c_str());
+    return;
   }
   uint32_t q_tiles = (c.q_len + kernel.info.block_q - 1) / kernel.info.block_q;
   uint32_t items = q_tiles * c.heads * c.batch;
@@ -292,11 +298,11 @@ std::vector<uint32_t> call_words(const CpuCase &c, const attn::KernelInfo &info)
   return words;
 }
 
-CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel) {
+CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel, Form form) {
   auto normal = noise(7);
   Fill fill = [&](int, int, int, int) { return normal(); };
   Tensors t = make_tensors(c, fill, fill, fill);
-  launch(c, kernel, t);
+  launch(c, kernel, form, t);
   CpuErrors e;
   e.strayed = strayed(t.o) || (c.kernel.lse && strayed(t.lse));
   double error = 0, norm = 0;
@@ -330,11 +336,11 @@ CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel) {
   return e;
 }
 
-int mask_mismatches(const CpuCase &c, const CpuKernel &kernel) {
+int mask_mismatches(const CpuCase &c, const CpuKernel &kernel, Form form) {
   Tensors t = make_tensors(
       c, [](int, int, int, int) { return 0.0f; }, [](int, int, int, int) { return 1.0f; },
       [](int, int, int s, int d) { return s == d ? 1.0f : 0.0f; });
-  launch(c, kernel, t);
+  launch(c, kernel, form, t);
   int mismatches = 0;
   for (int b = 0; b < c.batch; ++b)
     for (int h = 0; h < c.heads; ++h)

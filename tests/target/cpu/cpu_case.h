@@ -35,6 +35,9 @@ struct CpuCase {
   std::function<double(int head)> sink;                          // none: no sink logit
 };
 
+// Which of a kernel's two forms runs.
+enum class Form { whole_tiles, few_rows };
+
 struct CpuErrors {
   double frobenius = 0; // relative, of O; infinite if a value is not finite
   double worst_row = 0; // largest relative norm of a row's error
@@ -42,11 +45,11 @@ struct CpuErrors {
   bool strayed = false; // wrote between the rows of O or LSE
 };
 
-CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel);
+CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel, Form form);
 
 // Counts the pairs on which kernel and definition disagree: with q = 0 and one-hot
 // V the support of the output is the mask. Needs v_dim >= the number of slots.
-int mask_mismatches(const CpuCase &c, const CpuKernel &kernel);
+int mask_mismatches(const CpuCase &c, const CpuKernel &kernel, Form form);
 
 // The words of a call (kernel_abi.h).
 std::vector<uint32_t> call_words(const CpuCase &c, const attn::KernelInfo &info);

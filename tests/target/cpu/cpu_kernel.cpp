@@ -62,6 +62,48 @@ std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
   return call.run(kernel.image, kernel.info.symbol, result);
 }
 
+std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
+                        const std::vector<KernelBuffer> &buffers) {
+  GuardedBuffer arena((kernel.info.arena_bytes + 63) / 64 * 64);
+  std::vector<uint32_t> plan(ATTN_PLAN_WORDS);
+  KernelBuffer word_bytes{words.data(), 4 * words.size()};
+  if (kernel.emulated) {
+    EmulatedCall call;
+    call.pass(word_bytes);
+    call.pass(KernelBuffer{plan.data(), 4 * plan.size()});
+    uint64_t result;
+    std::string problem = call.run(kernel.image, kernel.info.symbol + "_decode_plan", result);
+    if (!problem.empty())
+      return problem;
+  } else {
+    kernel.decode_plan(words.data(), plan.data());
+  }
+  uint32_t pieces = plan[ATTN_PLAN_PIECES], tiles = plan[ATTN_PLAN_TILES];
+  GuardedBuffer parts(size_t(pieces) * plan[ATTN_PLAN_PIECE_BYTES]);
+  std::vector<void *> pointers;
+  for (const KernelBuffer &buffer : buffers)
+    pointers.push_back(buffer.data);
+  auto run = [&](attn_cpu_decode_fn function, const char *suffix, uint32_t begin,
+                 uint32_t end) -> std::string {
+    if (!kernel.emulated) {
+      function(words.data(), pointers.data(), arena.data(), parts.data(), begin, end);
+      return "";
+    }
+    EmulatedCall call;
+    call.pass(word_bytes);
+    call.pass(buffers);
+    call.pass(KernelBuffer{arena.data(), arena.size()});
+    call.pass(KernelBuffer{parts.data(), parts.size()});
+    call.pass(begin);
+    call.pass(end);
+    uint64_t result;
+    return call.run(kernel.image, kernel.info.symbol + suffix, result);
+  };
+  std::string problem = run(kernel.decode_walk, "_decode_walk", pieces / 2, pieces);
+  problem += run(kernel.decode_walk, "_decode_walk", 0, pieces / 2);
+  return problem + run(kernel.decode_finish, "_decode_finish", 0, tiles);
+}
+
 uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
                      std::vector<uint32_t> &out, uint32_t capacity) {
   if (!kernel.emulated)
@@ -108,9 +150,14 @@ std::shared_ptr<CpuKernel> compile_cpu(const std::string &text, const std::strin
     kernel->error += dlerror();
     return kernel;
   }
-  kernel->entry = reinterpret_cast<attn_cpu_kernel_fn>(dlsym(library, kernel->info.symbol.c_str()));
-  kernel->ranges = reinterpret_cast<attn_cpu_ranges_fn>(
-      dlsym(library, (kernel->info.symbol + "_ranges").c_str()));
+  auto find = [&]<typename F>(F &function, const char *suffix) {
+    function = reinterpret_cast<F>(dlsym(library, (kernel->info.symbol + suffix).c_str()));
+  };
+  find(kernel->entry, "");
+  find(kernel->ranges, "_ranges");
+  find(kernel->decode_plan, "_decode_plan");
+  find(kernel->decode_walk, "_decode_walk");
+  find(kernel->decode_finish, "_decode_finish");
   // The descriptor stays open: dlopen tells libraries apart by file, and a
   // reused number would name the same path.
   return kernel;

@@ -14,6 +14,9 @@ struct CpuKernel {
   double milliseconds = 0; // CPU time of the compilation
   attn_cpu_kernel_fn entry = nullptr;
   attn_cpu_ranges_fn ranges = nullptr;
+  // The form for few query rows; null where the kernel lacks it.
+  attn_cpu_decode_plan_fn decode_plan = nullptr;
+  attn_cpu_decode_fn decode_walk = nullptr, decode_finish = nullptr;
   bool emulated = false; // this CPU cannot run it, so there are no pointers
   std::string error;     // diagnostics, if it did not compile
 
@@ -29,6 +32,10 @@ struct KernelBuffer {
 // went wrong.
 std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
                         const std::vector<KernelBuffer> &buffers, uint32_t begin, uint32_t end);
+// Runs the form for few query rows, whatever its plan thinks of the call: the later
+// half of the pieces first, then the rows of all tiles.
+std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
+                        const std::vector<KernelBuffer> &buffers);
 // The exported ranges of one query tile of batch entry 0, head 0.
 uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
                      std::vector<uint32_t> &out, uint32_t capacity);

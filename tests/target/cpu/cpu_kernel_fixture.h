@@ -79,11 +79,18 @@ protected:
   void expect_within(const CpuCase &c, const CpuKernel &kernel, double bound = 1e-5) const {
     if (!kernel.runs())
       return;
-    CpuErrors e = run_cpu(c, kernel);
-    EXPECT_LE(e.frobenius, bound);
-    EXPECT_LE(e.worst_row, 4 * bound + 1e-6);
-    EXPECT_LE(e.lse, bound < 1e-4 ? 2e-5 : 2e-2);
-    EXPECT_FALSE(e.strayed);
+    for (Form form : {Form::whole_tiles, Form::few_rows}) {
+      SCOPED_TRACE(form == Form::few_rows ? "few rows" : "whole tiles");
+      CpuErrors e = run_cpu(c, kernel, form);
+      EXPECT_LE(e.frobenius, bound);
+      EXPECT_LE(e.worst_row, 4 * bound + 1e-6);
+      EXPECT_LE(e.lse, bound < 1e-4 ? 2e-5 : 2e-2);
+      EXPECT_FALSE(e.strayed);
+    }
+  }
+  void expect_mask(const CpuCase &c, const CpuKernel &kernel) const {
+    EXPECT_EQ(mask_mismatches(c, kernel, Form::whole_tiles), 0);
+    EXPECT_EQ(mask_mismatches(c, kernel, Form::few_rows), 0);
   }
   void expect_within(const CpuCase &c, double bound = 1e-5) const {
     expect_within(c, *compile(c), bound);
