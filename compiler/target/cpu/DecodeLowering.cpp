@@ -53,6 +53,9 @@ bool DecodeLowering::fits(tile::KernelOp kernel, const CpuArch &arch) {
     walks += isa<tile::ForKeysOp>(op);
     products += isa<tile::DotQKOp>(op);
     others += isa<tile::MergePartsOp>(op);
+    // A class is asked for with a head, not of the item's own.
+    if (auto item = dyn_cast<tile::IndexOp>(op))
+      others += item.getWhich() == 0 && isa<tile::ForKeysOp>(op->getParentOp());
   });
   if (walks != 1 || products != 2 || others || kernel.getBlockK() % arch.width)
     return false;
