@@ -91,6 +91,8 @@ private:
         std::string shown = c >= 0x20 && c < 0x7f ? "`" + std::string(1, source[begin]) + "`"
                                                   : "with code " + std::to_string(c);
         diagnostics.error(DiagnosticId::lex_c1, range, {shown});
+        if (c < 0x20 || c == 0x7f)
+          at = source.size(); // no text: one mistake says it all
         return token;
       }
     }

@@ -110,6 +110,10 @@ expect 1 "other.attn:1:11: error: kernel \`ragged\` is already made by ragged.at
 expect 1 "already made by" "$attnc" compile ragged.attn other.attn --dtype f32 --emit obj -o both.o
 [ ! -e both.attnb ] && [ ! -e both.o ] || { echo "FAILED: written all the same"; failures=$((failures + 1)); }
 
+# A file that is no text: said in few words.
+expect 1 "f32.attnb:1:" "$attnc" check f32.attnb
+[ "$(grep -c 'error:' out)" -le 3 ] || { echo "FAILED: too many errors"; head -20 out; failures=$((failures + 1)); }
+
 # What a target cannot do: which, at which place, said once, with a way out.
 sed 's/dim 64/dim 1024/' window.attn >wide.attn
 expect 1 "wide.attn:1:11: error: ptx:sm_80 bf16: needs 327680 bytes of shared memory for heads of 1024 and 1024;" \

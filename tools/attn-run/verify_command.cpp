@@ -155,12 +155,12 @@ private:
     out_.end_object();
     if (options_.json)
       return {};
-    std::printf("%s %s: %llu cases, error %.2e (limit %.0e), worst row %.2f of its limit, mask "
-                "%s %llu pairs",
+    std::printf("%s %s: %llu cases, error %.2e (limit %.0e), worst row %.2f of its limit",
                 failure.empty() ? "ok  " : "FAIL", name_of(info).c_str(),
-                static_cast<unsigned long long>(cases), error, exact_bound(info), row,
-                failure.empty() ? "exact on" : "compared on",
-                static_cast<unsigned long long>(pairs));
+                static_cast<unsigned long long>(cases), error, exact_bound(info), row);
+    if (pairs) // a merge has no mask
+      std::printf(", mask %s %llu pairs", failure.empty() ? "exact on" : "compared on",
+                  static_cast<unsigned long long>(pairs));
     if (has_int8_keys(info))
       std::printf(", %.2e from unquantised", real);
     std::printf("\n");
