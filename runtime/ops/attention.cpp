@@ -45,8 +45,11 @@ public:
           for (uint32_t r = begin; r < end; ++r)
             attend({r / s_.q_len / s_.heads, r / s_.q_len % s_.heads, r % s_.q_len}, args, room);
         });
-    hand_out(keys_, args, 1);
-    hand_out(values_, args, 2);
+    for (const Rows *rows : {&keys_, &values_}) {
+      const Tensor *present = rows->input < output_count_ ? args.out[rows->input] : nullptr;
+      if (present && present->data)
+        join_past(s_.past_len ? args.in[rows->past] : nullptr, *args.in[rows->input], *present);
+    }
     return {};
   }
 
@@ -141,20 +144,6 @@ private:
       if (score[j] != 0)
         table.axpy(score[j], row(values_, args, at.batch, kv_head, j, room), out, s_.v_dim);
     }
-  }
-
-  // The present cache: what came in front, then what is new.
-  void hand_out(const Rows &rows, const RunArgs &args, size_t output) const {
-    const Tensor *to = output < output_count_ ? args.out[output] : nullptr;
-    if (!to || !to->data)
-      return;
-    for (int64_t b = 0; b < s_.batch; ++b)
-      for (int64_t h = 0; h < s_.kv_heads; ++h)
-        for (int64_t j = 0; j < s_.kv_len; ++j) {
-          const float *from = row(rows, args, b, h, j, nullptr);
-          std::copy(from, from + rows.dim,
-                    to->as<float>() + b * to->strides[0] + h * to->strides[1] + j * to->strides[2]);
-        }
   }
 
   AttentionShape s_;

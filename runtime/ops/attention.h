@@ -27,6 +27,14 @@ struct HeadStrides {
 };
 HeadStrides head_strides(const graph::Tensor &t, int64_t heads);
 
+// Keys or values of rank 3 seen as (batch, head, token, dim).
+graph::Tensor with_heads(const graph::Tensor &t, int64_t heads);
+
+// Writes the present cache, (batch, head, token, dim): what came in front, if
+// anything did, then what is new.
+void join_past(const graph::Tensor *past, const graph::Tensor &fresh,
+               const graph::Tensor &present);
+
 Result<std::unique_ptr<graph::OpKernel>> make_reference_attention(const graph::MakeContext &c);
 
 } // namespace attn::ops

@@ -2,6 +2,7 @@
 // checked against each other; the types of its outputs follow.
 #include "runtime/ops/attention.h"
 
+#include "runtime/graph/copy.h"
 #include "runtime/ops/ops.h"
 #include <cmath>
 
@@ -135,6 +136,28 @@ HeadStrides head_strides(const Tensor &t, int64_t heads) {
   if (t.shape.rank == 4)
     return {t.strides[0], t.strides[1], t.strides[2]};
   return {t.strides[0], t.shape[2] / heads, t.strides[1]};
+}
+
+Tensor with_heads(const Tensor &t, int64_t heads) {
+  if (t.shape.rank == 4)
+    return t;
+  const int64_t dim = t.shape[2] / heads;
+  Tensor seen = t;
+  seen.shape = {t.shape[0], heads, t.shape[1], dim};
+  seen.strides = {t.strides[0], dim, t.strides[1], t.strides[2]};
+  return seen;
+}
+
+void join_past(const Tensor *past, const Tensor &fresh, const Tensor &present) {
+  Tensor part = present;
+  if (past) {
+    part.shape = past->shape;
+    graph::copy_tensor(*past, part);
+    part.data = part.as<float>() + past->shape[2] * present.strides[2];
+  }
+  Tensor from = with_heads(fresh, present.shape[1]);
+  part.shape = from.shape;
+  graph::copy_tensor(from, part);
 }
 
 } // namespace attn::ops

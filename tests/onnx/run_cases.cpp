@@ -1,17 +1,26 @@
-// onnx-cases [--rtol R] [--atol A] FOLDER...: runs cases as the ONNX project lays
-// them out (model.onnx, test_data_set_N/input_M.pb and output_M.pb) and prints one
-// line of JSON per case: passed, failed or refused, and why.
+// onnx-cases [OPTION VALUE]... FOLDER...: runs cases as the ONNX project lays them
+// out (model.onnx, test_data_set_N/input_M.pb and output_M.pb) and prints one line of
+// JSON per case: passed, failed or refused, why, and on what its attention ran.
+//   --rtol R, --atol A   tolerance
+//   --specs DIR          run nothing; write the specs of all attention nodes there
+//   --bundle B           run attention on kernels of such specs ...
+//   --device D           ... on this device (default cpu)
 #include "runtime/base/half.h"
 #include "runtime/base/mapped_file.h"
+#include "runtime/base/write_file.h"
 #include "runtime/graph/build.h"
+#include "runtime/graph/derive_spec.h"
 #include "runtime/graph/session.h"
 #include "runtime/onnx/load_model.h"
 #include "runtime/onnx/load_tensor.h"
+#include "runtime/stream/derived_attention.h"
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <optional>
 
 using namespace attn;
 using graph::DType;
@@ -84,10 +93,10 @@ std::string compare(const graph::Tensor &made, const onnx::Tensor &expected,
 
 // Refusals are statuses; a wrong result is text in `difference`.
 Status run_case(const std::string &folder, const Tolerance &tolerance, ThreadPool &pool,
-                std::string &difference) {
+                const graph::SessionOptions &options, std::string &difference) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(folder + "/model.onnx"));
   ATTN_ASSIGN_OR_RETURN(graph::Graph built, graph::build_graph(model));
-  ATTN_ASSIGN_OR_RETURN(auto session, graph::Session::create(std::move(built), pool));
+  ATTN_ASSIGN_OR_RETURN(auto session, graph::Session::create(std::move(built), pool, options));
   int sets = 0;
   for (;; ++sets) {
     const std::string set = folder + "/test_data_set_" + std::to_string(sets) + "/";
@@ -112,7 +121,7 @@ Status run_case(const std::string &folder, const Tolerance &tolerance, ThreadPoo
   return sets ? Status() : Status::environment("has no test_data_set_0");
 }
 
-std::string quoted(const std::string &text) {
+std::string json_text(const std::string &text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\')
@@ -122,29 +131,85 @@ std::string quoted(const std::string &text) {
   return out + "\"";
 }
 
+// Writes NAME.attn for every attention node that a spec can be derived of.
+Status write_specs(const std::string &folder, const std::string &to) {
+  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(folder + "/model.onnx"));
+  ATTN_ASSIGN_OR_RETURN(graph::Graph built, graph::build_graph(model));
+  for (const graph::Node &node : built.nodes) {
+    if (node.op != "Attention")
+      continue;
+    auto spec = graph::derive_spec({built, node});
+    if (spec.ok())
+      ATTN_RETURN_IF_ERROR(write_file(concat(to, "/", spec->name, ".attn"),
+                                      {std::as_bytes(std::span<const char>(spec->text))}));
+  }
+  return {};
+}
+
+int usage() {
+  std::fprintf(stderr, "usage: onnx-cases [--rtol R] [--atol A] [--specs DIR | --bundle B "
+                       "[--device D]] FOLDER...\n");
+  return 2;
+}
+
+int fail(const Status &status) {
+  std::fprintf(stderr, "onnx-cases: error: %s\n", status.to_string().c_str());
+  return status.exit_code();
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
-  Tolerance tolerance;
-  ThreadPool pool(1);
-  int cases = 0;
+  std::map<std::string, std::string> options = {{"--rtol", "1e-3"},
+                                                {"--atol", "1e-7"},
+                                                {"--specs", ""},
+                                                {"--bundle", ""},
+                                                {"--device", "cpu"}};
+  std::vector<std::string> folders;
   for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if ((argument == "--rtol" || argument == "--atol") && i + 1 < argc) {
-      (argument == "--rtol" ? tolerance.relative : tolerance.absolute) = std::atof(argv[++i]);
-      continue;
-    }
-    std::string difference;
-    Status status = run_case(argument, tolerance, pool, difference);
-    const char *result = !status.ok() ? "refused" : difference.empty() ? "passed" : "failed";
-    std::printf("{\"case\": %s, \"result\": \"%s\", \"reason\": %s}\n",
-                quoted(std::filesystem::path(argument).filename()).c_str(), result,
-                quoted(status.ok() ? difference : status.to_string()).c_str());
-    ++cases;
+    auto option = options.find(argv[i]);
+    if (option == options.end())
+      folders.push_back(argv[i]);
+    else if (++i < argc)
+      option->second = argv[i];
+    else
+      return usage();
   }
-  if (cases == 0) {
-    std::fprintf(stderr, "usage: onnx-cases [--rtol R] [--atol A] FOLDER...\n");
-    return 2;
+  if (folders.empty())
+    return usage();
+  if (!options["--specs"].empty()) {
+    for (const std::string &folder : folders)
+      if (Status status = write_specs(folder, options["--specs"]); !status.ok())
+        return fail(status);
+    return 0;
+  }
+  const Tolerance tolerance = {std::atof(options["--rtol"].c_str()),
+                               std::atof(options["--atol"].c_str())};
+  ThreadPool pool(1);
+  graph::SessionOptions session;
+  std::vector<std::string> bound;
+  std::unique_ptr<Device> device;
+  std::optional<Bundle> bundle;
+  if (!options["--bundle"].empty()) {
+    auto opened = open_device(options["--device"]);
+    auto read = Bundle::open(options["--bundle"]);
+    if (!opened.ok() || !read.ok())
+      return fail(opened.ok() ? read.status() : opened.status());
+    device = std::move(*opened);
+    bundle = std::move(*read);
+    session.attention = stream::derived_attention(*bundle, *device, bound);
+  }
+  for (const std::string &folder : folders) {
+    std::string difference, ran;
+    bound.clear();
+    Status status = run_case(folder, tolerance, pool, session, difference);
+    const char *result = !status.ok() ? "refused" : difference.empty() ? "passed" : "failed";
+    for (const std::string &line : bound)
+      ran += (ran.empty() ? "" : "; ") + line;
+    std::printf("{\"case\": %s, \"result\": \"%s\", \"reason\": %s, \"attention\": %s}\n",
+                json_text(std::filesystem::path(folder).filename()).c_str(), result,
+                json_text(status.ok() ? difference : status.to_string()).c_str(),
+                json_text(ran).c_str());
   }
   return 0;
 }
