@@ -1,5 +1,8 @@
-// Matches node names, then compares shapes; both sides are named in errors.
+// Matches node names, then compares shapes; both sides are named in errors. Nodes that
+// no pattern names have their spec derived.
 #include "compiler/pipeline/BindModel.h"
+
+#include "runtime/graph/derive_spec.h"
 
 using ::attn::Result;
 using ::attn::Status;
@@ -52,35 +55,54 @@ static Status compare(const Graph &graph, const Node &node, const AttentionSpec 
   return {};
 }
 
-Result<std::vector<BoundNode>> bindModel(const Graph &graph, const Description &description,
+static const AttentionSpec *find(const std::vector<const AttentionSpec *> &specs,
+                                 const std::string &name) {
+  for (const AttentionSpec *spec : specs)
+    if (spec->name == name)
+      return spec;
+  return nullptr;
+}
+
+static Result<BoundNode> bind(const Graph &graph, const Node &node, const Description *description,
+                              const std::vector<const AttentionSpec *> &specs) {
+  BoundNode bound;
+  bound.node = node.label();
+  if (description)
+    for (const AttentionBinding &binding : description->attention) {
+      if (!::attn::stream::matches_pattern(binding.nodes, node.name))
+        continue;
+      const AttentionSpec *spec = find(specs, binding.spec);
+      if (!spec)
+        return Status::invalid_input("it is bound to spec ", binding.spec,
+                                     ", which none of the given files defines; add --spec with the "
+                                     "file that does")
+            .at(node.label());
+      ATTN_RETURN_IF_ERROR(compare(graph, node, *spec));
+      bound.spec = spec->name;
+      return bound;
+    }
+  auto derived = ::attn::graph::derive_spec({graph, node});
+  if (!derived.ok()) {
+    bound.reason = derived.status().to_string();
+    return bound;
+  }
+  bound.spec = derived->name;
+  if (const AttentionSpec *spec = find(specs, derived->name)) {
+    ATTN_RETURN_IF_ERROR(compare(graph, node, *spec));
+    return bound;
+  }
+  bound.derived = derived->text;
+  return bound;
+}
+
+Result<std::vector<BoundNode>> bindModel(const Graph &graph, const Description *description,
                                          const std::vector<const AttentionSpec *> &specs) {
   std::vector<BoundNode> bound;
-  for (const Node &node : graph.nodes) {
-    if (node.op != "Attention")
-      continue;
-    const AttentionBinding *binding = nullptr;
-    for (const AttentionBinding &candidate : description.attention)
-      if (::attn::stream::matches_pattern(candidate.nodes, node.name)) {
-        binding = &candidate;
-        break;
-      }
-    if (!binding)
-      return Status::invalid_input("no entry of [attention] in ", description.path,
-                                   " matches its name; add one such as self = { nodes = \"",
-                                   node.name, "\", spec = \"...\" }")
-          .at(node.label());
-    const AttentionSpec *spec = nullptr;
-    for (const AttentionSpec *candidate : specs)
-      if (candidate->name == binding->spec)
-        spec = candidate;
-    if (!spec)
-      return Status::invalid_input("it is bound to spec ", binding->spec,
-                                   ", which none of the given files defines; add --spec with the "
-                                   "file that does")
-          .at(node.label());
-    ATTN_RETURN_IF_ERROR(compare(graph, node, *spec));
-    bound.push_back({node.name, spec->name});
-  }
+  for (const Node &node : graph.nodes)
+    if (node.op == "Attention") {
+      ATTN_ASSIGN_OR_RETURN(BoundNode one, bind(graph, node, description, specs));
+      bound.push_back(std::move(one));
+    }
   return bound;
 }
 

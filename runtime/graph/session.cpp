@@ -2,6 +2,7 @@
 #include "runtime/graph/session.h"
 
 #include "runtime/graph/fuse.h"
+#include "runtime/graph/recognise_attention.h"
 #include <chrono>
 #include <cstring>
 
@@ -20,6 +21,8 @@ Result<std::unique_ptr<Session>> Session::create(Graph graph, ThreadPool &pool,
 }
 
 Status Session::prepare(const SessionOptions &options) {
+  if (options.attention)
+    recognise_attention(graph_);
   if (options.fuse)
     fuse_graph(graph_);
   if (options.int8_caches)

@@ -3,7 +3,9 @@
 
 #include "runtime/call/select_kernel.h"
 #include "runtime/graph/quantise_caches.h"
+#include "runtime/graph/recognise_attention.h"
 #include "runtime/ops/attention.h"
+#include "runtime/stream/derived_attention.h"
 #include "runtime/stream/device_tensor.h"
 #include <algorithm>
 #include <chrono>
@@ -156,12 +158,13 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
   AttentionShape s;
   ATTN_RETURN_IF_ERROR(ops::attention_shape(c, s));
   const AttentionBinding *bound = find_binding(c.node.name);
+  const bool needs_no_kernel = allow_reference_ || c.node.find(graph::kRecognised);
   if (!s.int8_cache && c.node.domain.empty() && caches_int8(c))
     return Status::invalid_input("cannot have an int8 cache: its keys and values must come from "
                                  "caches that a TensorScatter updates in place and that nothing "
                                  "else reads; use --kv f32");
   if (!bundle_) {
-    if (allow_reference_)
+    if (needs_no_kernel)
       return ops::make_reference_attention(c);
     return Status::invalid_input(
         "needs a compiled kernel", bound ? concat(" of spec ", bound->spec) : std::string(),
@@ -169,10 +172,19 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
         "` and name it after the model, or add --reference-attention (slow)");
   }
   if (!bound) {
-    if (allow_reference_)
+    std::string chosen;
+    auto derived = make_derived_attention(c, *bundle_, device_, chosen);
+    if (derived.ok()) {
+      stats_.chosen.push_back(concat(c.node.name, ": ", chosen));
+      return derived;
+    }
+    if (needs_no_kernel)
       return ops::make_reference_attention(c);
     return Status::invalid_input("matches none of the node patterns in [attention] of ",
-                                 description_.path, ": add one that names its spec");
+                                 description_.path,
+                                 ": add one that names its spec, or derive one "
+                                 "with attnc model (",
+                                 derived.status().to_string(), ")");
   }
   if (c.has(3) || c.has(4) || s.causal || s.softcap != 0 || s.left_window >= 0 ||
       s.right_window >= 0 || c.outputs.size() > 1)

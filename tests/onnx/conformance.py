@@ -1,11 +1,13 @@
 """Runs the ONNX project's backend node cases of the attention operators.
 
 The cases come from the `onnx` package of PyPI, which makes them in memory; they are written to
-a scratch folder and run by onnx-cases. Results are compared with what ONNX's own runner allows
-(relative 1e-3 + absolute 1e-7; two units in the last place of bfloat16) and with the committed
-table, conformance.json: a case may not fail, and may not change its result unnoticed.
+a scratch folder and run by onnx-cases: with plain operators, then with attention on the kernels of
+specs that are derived from its nodes and from what the expanded forms spell out, on cpu and on
+vulkan. Results are compared with what ONNX's own runner allows (relative 1e-3 + absolute 1e-7; two
+units in the last place of bfloat16) and with the committed table, conformance.json: a case may not
+fail, and may not change its result unnoticed.
 
-    conformance.py ONNX_CASES [--write]     --write renews conformance.json and conformance.md
+    conformance.py ONNX_CASES ATTNC [--write]     --write renews conformance.json and conformance.md
 
 Exit 77: the package is missing.
 """
@@ -25,6 +27,7 @@ OPERATORS = {  # prefix of the case's name -> operator
     "test_rms_normalization_": "RMSNormalization",
     "test_tensorscatter": "TensorScatter",
 }
+DEVICES = ("cpu", "vulkan")
 
 
 def operator_of(name):
@@ -46,17 +49,40 @@ def write_case(case, folder):
                 (data / f"{kind}_{i}.pb").write_bytes(tensor.SerializeToString())
 
 
-def run_cases(program):
+def load_cases():
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of cases that we do not run
-        cases = [case for case in load_model_tests(kind="node") if operator_of(case.name)]
+        return [case for case in load_model_tests(kind="node") if operator_of(case.name)]
+
+
+def results_of(command):
+    """One parsed line per case, or None where the device is missing."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 3:
+        print(done.stderr.strip())
+        return None
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def outcome(line):
+    """What a case did whose attention may run on kernels."""
+    if not line["attention"]:
+        return line["result"]
+    return line["result"] + (" by plain operator" if "plain operator" in line["attention"] else " by kernel")
+
+
+def run_cases(program, attnc):
+    cases = load_cases()
     tolerances = {(case.rtol, case.atol) for case in cases}
     assert len(tolerances) == 1, tolerances
     (rtol, atol), = tolerances
-    rows = {}
+    rows, absent, details = {}, [], []
     with tempfile.TemporaryDirectory() as scratch:
+        specs = pathlib.Path(scratch, "specs")
+        specs.mkdir()
         folders = []
         for case in cases:
             folders.append(pathlib.Path(scratch, case.name))
@@ -66,14 +92,25 @@ def run_cases(program):
                 "opset": next(o.version for o in case.model.opset_import if o.domain in ("", "ai.onnx")),
                 "expanded": "_expanded" in case.name,
             }
-        command = [program, "--rtol", str(rtol), "--atol", str(atol), *map(str, folders)]
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    for line in lines:
-        result = json.loads(line)
-        rows[result["case"]] |= {"result": result["result"], "reason": result["reason"].replace(scratch, "")}
+        command = [program, "--rtol", str(rtol), "--atol", str(atol)]
+        for line in results_of([*command, *folders]):
+            rows[line["case"]] |= {"result": line["result"], "reason": line["reason"].replace(scratch, "")}
+        attention = [folder for folder in folders if folder.name.startswith("test_attention_")]
+        subprocess.run([program, "--specs", specs, *attention], check=True)
+        bundle = pathlib.Path(scratch, "derived.attnb")
+        subprocess.run([attnc, "compile", *sorted(specs.iterdir()), "--target", "cpu,spirv", "-o", bundle], check=True)
+        for device in DEVICES:
+            lines = results_of([*command, "--bundle", bundle, "--device", device, *attention])
+            if lines is None:
+                absent.append(device)
+                continue
+            for line in lines:
+                rows[line["case"]][device] = outcome(line)
+                if line["result"] == "failed":
+                    details.append(f"{line['case']} on {device}: {line['reason']}")
     missing = [name for name, row in rows.items() if "result" not in row]
     assert not missing, f"no result for {missing}"
-    return {"rtol": rtol, "atol": atol, "cases": dict(sorted(rows.items()))}
+    return {"rtol": rtol, "atol": atol, "cases": dict(sorted(rows.items()))}, absent, details
 
 
 def as_json(table):
@@ -104,6 +141,22 @@ def as_markdown(table):
             f"| {operator} | {opset} | {form} | {results['passed']} | {results['failed']} | {results['refused']} |"
         )
     lines.append(f"| all | | | {total['passed']} | {total['failed']} | {total['refused']} |")
+    lines += [
+        "",
+        "The Attention cases again, with kernels of derived specs; the rest of a model runs on the CPU. Expanded",
+        "forms run by kernel where they are recognised as attention.",
+        "",
+        "| device | form | passed by kernel | passed by plain operator | not recognised, passed | failed or refused |",
+        "|---|---|---|---|---|---|",
+    ]
+    for device in DEVICES:
+        for expanded in (False, True):
+            counts = collections.Counter(
+                row[device] for row in table["cases"].values() if device in row and row["expanded"] == expanded
+            )
+            known = [counts.pop(key, 0) for key in ("passed by kernel", "passed by plain operator", "passed")]
+            form = "expanded" if expanded else "one node"
+            lines.append(f"| {device} | {form} | " + " | ".join(map(str, [*known, counts.total()])) + " |")
     others = {name: row for name, row in table["cases"].items() if row["result"] != "passed"}
     if others:
         lines += ["", "| case | result | reason |", "|---|---|---|"]
@@ -111,31 +164,33 @@ def as_markdown(table):
     return "\n".join(lines) + "\n"
 
 
-def problems(table, committed):
+def problems(table, committed, absent):
     for name, row in table["cases"].items():
         if row["result"] == "failed":
             yield f"{name}: {row['reason']}"
     if table["onnx"] != committed["onnx"]:
         return  # other versions have other cases
     for name in sorted(table["cases"].keys() | committed["cases"].keys()):
-        now = table["cases"].get(name, {}).get("result")
-        then = committed["cases"].get(name, {}).get("result")
-        if now != then:
-            yield f"{name}: {now}, but conformance.json says {then}; run with --write if that is meant"
+        for key in ("result", *DEVICES):
+            now = table["cases"].get(name, {}).get(key)
+            then = committed["cases"].get(name, {}).get(key)
+            if now != then and key not in absent:
+                yield f"{name}: {key} {now}, but conformance.json says {then}; run with --write if that is meant"
 
 
 def main():
-    program, *options = sys.argv[1:]
+    program, attnc, *options = sys.argv[1:]
     try:
         import onnx
     except ImportError:
         print("skipped: the onnx package is missing; tools/setup installs it into build/python")
         return 77
-    table = {"onnx": onnx.__version__} | run_cases(program)
-    if "--write" in options:
+    table, absent, failed = run_cases(program, attnc)
+    table = {"onnx": onnx.__version__} | table
+    if "--write" in options and not absent:
         (HERE / "conformance.json").write_text(as_json(table))
         (HERE / "conformance.md").write_text(as_markdown(table))
-    found = list(problems(table, json.loads((HERE / "conformance.json").read_text())))
+    found = failed + list(problems(table, json.loads((HERE / "conformance.json").read_text()), absent))
     print("\n".join(found))
     counts = collections.Counter(row["result"] for row in table["cases"].values())
     print(f"{len(table['cases'])} cases of onnx {onnx.__version__}: {dict(counts)}")

@@ -1,9 +1,9 @@
 """Compares com.microsoft's MultiHeadAttention and GroupQueryAttention with their definition.
 
-Small models are made with the `onnx` package, run by run-onnx on random inputs, and compared with
+Small models are made with the `onnx` package, run by attn-run model on random inputs, and compared with
 NumPy in float64, and with ONNX Runtime where its package is installed as well.
 
-    contrib.py RUN_ONNX
+    contrib.py ATTN_RUN
 
 Exit 77: the onnx package is missing.
 """
@@ -192,11 +192,10 @@ def run_ours(program, model, x, names):
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         (folder / "in").mkdir()
-        (folder / "out").mkdir()
         (folder / "model.onnx").write_bytes(model.SerializeToString())
         for name, value in x.items():
             np.save(folder / "in" / f"{name}.npy", value)
-        done = subprocess.run([program, folder / "model.onnx", folder], capture_output=True, text=True)
+        done = subprocess.run([program, "model", folder / "model.onnx", "--inputs", folder / "in", "--outputs", folder / "out"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return {name: np.load(folder / "out" / f"{name}.npy") for name in names}
 

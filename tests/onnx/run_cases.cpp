@@ -10,6 +10,7 @@
 #include "runtime/base/write_file.h"
 #include "runtime/graph/build.h"
 #include "runtime/graph/derive_spec.h"
+#include "runtime/graph/recognise_attention.h"
 #include "runtime/graph/session.h"
 #include "runtime/onnx/load_model.h"
 #include "runtime/onnx/load_tensor.h"
@@ -135,6 +136,7 @@ std::string json_text(const std::string &text) {
 Status write_specs(const std::string &folder, const std::string &to) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(folder + "/model.onnx"));
   ATTN_ASSIGN_OR_RETURN(graph::Graph built, graph::build_graph(model));
+  graph::recognise_attention(built);
   for (const graph::Node &node : built.nodes) {
     if (node.op != "Attention")
       continue;

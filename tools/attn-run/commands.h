@@ -28,5 +28,6 @@ void add_verify_command(CLI::App &program, Action &action);
 void add_bench_command(CLI::App &program, Action &action);
 void add_devices_command(CLI::App &program, Action &action);
 void add_inspect_command(CLI::App &program, Action &action);
+void add_model_command(CLI::App &program, Action &action);
 
 } // namespace attn

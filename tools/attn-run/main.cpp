@@ -43,5 +43,6 @@ int main(int argc, char **argv) {
   attn::add_bench_command(program, action);
   attn::add_devices_command(program, action);
   attn::add_inspect_command(program, action);
+  attn::add_model_command(program, action);
   return attn::tool::run_tool(program, argc, argv, [&] { return action(); });
 }

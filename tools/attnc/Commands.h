@@ -38,9 +38,10 @@ bool checkKernelNames(const std::vector<spec::CheckedSpec> &specs);
 void addPolicies(const spec::CheckedSpec &spec, BundleWriter &bundle);
 
 // Compiles a spec into `bundle`; `text` receives the stage's text if the options
-// stop before the image. On failure prints why and returns false.
+// stop before the image. On failure says why in `messages` and returns false.
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
-                 BundleWriter &bundle, std::string &text);
+                 BundleWriter &bundle, std::string &text,
+                 llvm::raw_ostream &messages = llvm::errs());
 
 Result<std::string> readFile(const std::string &path);
 

@@ -190,9 +190,9 @@ bool checkKernelNames(const std::vector<spec::CheckedSpec> &specs) {
 }
 
 bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions &options,
-                 BundleWriter &bundle, std::string &text) {
+                 BundleWriter &bundle, std::string &text, llvm::raw_ostream &messages) {
   mlir::attn::CompileResult result;
-  if (!mlir::attn::compileSpec(spec, options, result, llvm::errs()))
+  if (!mlir::attn::compileSpec(spec, options, result, messages))
     return false;
   text += result.text;
   // A stage before the image yields text only; its records name no image.

@@ -1,22 +1,28 @@
 // attnc model: everything a model needs, ahead of time: its graph is checked,
-// its attention nodes are bound to specs, and their kernels are compiled.
+// its attention nodes are bound to specs, given or derived, and their kernels are
+// compiled.
 #include "tools/attnc/Commands.h"
 
 #include "compiler/pipeline/BindModel.h"
 #include "runtime/graph/build.h"
+#include "runtime/graph/recognise_attention.h"
 #include "runtime/onnx/load_model.h"
+
+#include "llvm/Support/raw_ostream.h"
 
 #include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace attn::tools {
 
 namespace {
 struct Options {
-  std::string model, description, output;
+  std::string model, description, output, emitSpecs;
   std::vector<std::string> specs, targets{"cpu"}, variants;
+  std::map<std::string, int64_t> sizes;
 };
 
 // Keys and values as the spec's cache stores them; what it leaves open is f32, the
@@ -28,19 +34,66 @@ std::vector<std::string> cacheVariants(const spec::CheckedSpec &spec) {
   return {"f32"};
 }
 
+// stream.toml beside the model, unless another one is named; a model that is no
+// stream has none.
+Result<std::optional<stream::Description>> readDescription(const Options &options) {
+  std::string path = options.description;
+  if (path.empty()) {
+    path = (std::filesystem::path(options.model).parent_path() / "stream.toml").string();
+    if (!std::filesystem::exists(path))
+      return std::optional<stream::Description>();
+  }
+  ATTN_ASSIGN_OR_RETURN(stream::Description description, stream::read_description(path));
+  return std::optional(std::move(description));
+}
+
+// What the runtime does with a model that has a bundle, see Session::prepare.
+Result<graph::Graph> buildGraph(const Options &options) {
+  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
+  graph::BuildOptions build;
+  build.symbols = options.sizes;
+  auto graph = graph::build_graph(model, build);
+  if (!graph.ok())
+    return graph.status().at(options.model);
+  graph::recognise_attention(*graph);
+  return graph;
+}
+
+// Compiles the specs that were derived, each once and for one target after the other:
+// where a target refuses, its nodes run as plain operators there. False if none compiled.
+bool compileDerived(const std::vector<mlir::attn::BoundNode> &bound, const Options &options,
+                    mlir::attn::CompileOptions compileOptions, BundleWriter &bundle,
+                    std::map<std::string, std::string> &notes) {
+  compileOptions.variants = {"f32"};
+  for (const mlir::attn::BoundNode &node : bound) {
+    if (node.derived.empty() || notes.count(node.spec))
+      continue;
+    std::string &note = notes[node.spec];
+    spec::Diagnostics diagnostics;
+    const std::string file = node.spec + ".attn";
+    auto checked = spec::parseAndCheck(node.derived, file, diagnostics);
+    if (!checked) {
+      std::cerr << diagnostics.render();
+      return false;
+    }
+    for (const std::string &target : options.targets) {
+      compileOptions.targets = {target};
+      std::string text, messages;
+      llvm::raw_string_ostream stream(messages);
+      if (!compileInto(*checked, compileOptions, bundle, text, stream))
+        note += "; not on " + target + ": " + messages.substr(0, messages.find('\n'));
+    }
+  }
+  return true;
+}
+
 int compileModel(const Options &options) {
   if (!checkTargets(options.targets))
     return kUsage;
-  auto model = onnx::load_model(options.model);
-  if (!model.ok())
-    return fail(model.status());
-  auto graph = graph::build_graph(*model);
+  auto graph = buildGraph(options);
   if (!graph.ok())
-    return fail(graph.status().at(options.model));
-  std::string path = options.description;
-  if (path.empty())
-    path = (std::filesystem::path(options.model).parent_path() / "stream.toml").string();
-  auto description = stream::read_description(path);
+    return fail(graph.status());
+  auto description = readDescription(options);
   if (!description.ok())
     return fail(description.status());
 
@@ -57,31 +110,45 @@ int compileModel(const Options &options) {
   for (const spec::CheckedSpec &spec : specs)
     for (const spec::AttentionSpec &attention : spec.attentions)
       attentions.push_back(&attention);
-  auto bound = mlir::attn::bindModel(*graph, *description, attentions);
+  auto bound = mlir::attn::bindModel(*graph, *description ? &**description : nullptr, attentions);
   if (!bound.ok())
     return fail(bound.status().at(options.model));
 
-  mlir::attn::CompileOptions compileOptions;
-  compileOptions.targets = options.targets;
-  compileOptions.floatType = "f32"; // the graph around the attention computes in f32
-  BundleWriter bundle;
-  std::string text;
-  for (const spec::CheckedSpec &spec : specs) {
-    compileOptions.variants = options.variants.empty() ? cacheVariants(spec) : options.variants;
-    if (!compileInto(spec, compileOptions, bundle, text))
-      return kRejected;
+  if (!options.emitSpecs.empty()) {
+    std::error_code error; // a folder that cannot be made shows when it is written to
+    std::filesystem::create_directories(options.emitSpecs, error);
+    for (const mlir::attn::BoundNode &node : *bound)
+      if (!node.derived.empty() &&
+          !writeOutput(options.emitSpecs + "/" + node.spec + ".attn", node.derived, exitCode))
+        return exitCode;
   }
-  if (int code = writeBundle(options.output, bundle); code != kDone)
-    return code;
+  std::map<std::string, std::string> notes; // on derived specs
+  if (!options.output.empty()) {
+    mlir::attn::CompileOptions compileOptions;
+    compileOptions.targets = options.targets;
+    compileOptions.floatType = "f32"; // the graph around the attention computes in f32
+    BundleWriter bundle;
+    std::string text;
+    for (const spec::CheckedSpec &spec : specs) {
+      compileOptions.variants = options.variants.empty() ? cacheVariants(spec) : options.variants;
+      if (!compileInto(spec, compileOptions, bundle, text))
+        return kRejected;
+    }
+    if (!compileDerived(*bound, options, compileOptions, bundle, notes))
+      return kRejected;
+    if (int code = writeBundle(options.output, bundle); code != kDone)
+      return code;
+  }
 
-  std::map<std::string, int> counts;
-  for (const mlir::attn::BoundNode &node : *bound)
-    ++counts[node.spec];
   std::ostream &report = options.output == "-" ? std::cerr : std::cout;
-  report << options.model << ": " << graph->nodes.size() << " nodes";
-  for (const auto &[spec, count] : counts)
-    report << ", " << count << " computed by " << spec;
-  report << "\n";
+  report << options.model << ": " << graph->nodes.size() << " nodes, " << bound->size()
+         << " of attention\n";
+  for (const mlir::attn::BoundNode &node : *bound)
+    if (node.spec.empty())
+      report << "  " << node.node << ": plain operator, because " << node.reason << "\n";
+    else
+      report << "  " << node.node << ": " << node.spec
+             << (node.derived.empty() ? " (given)" : " (derived)") << notes[node.spec] << "\n";
   return kDone;
 }
 } // namespace
@@ -91,9 +158,15 @@ void addModelCommand(CLI::App &app, int &exitCode) {
   CLI::App *command = app.add_subcommand(
       "model", "Check an ONNX model, bind its attention to specs, compile their kernels");
   command->add_option("MODEL", options->model, "The model (.onnx)")->required();
-  command->add_option("--spec", options->specs, "Spec files that [attention] names")->required();
+  command->add_option("--spec", options->specs,
+                      "Spec files: those that [attention] of the stream description names, or "
+                      "edited ones of --emit-specs. For other nodes a spec is derived");
   command->add_option("--stream", options->description,
-                      "Stream description; default: stream.toml beside the model");
+                      "Stream description; default: stream.toml beside the model, if there is one");
+  command->add_option("--size", options->sizes, "Size of a symbolic dimension: NAME=N")
+      ->delimiter('=');
+  command->add_option("--emit-specs", options->emitSpecs,
+                      "Write the derived specs into this folder, as NAME.attn");
   command->add_option("--target", options->targets, "What to compile for, as in attnc compile")
       ->delimiter(',')
       ->capture_default_str();
@@ -103,10 +176,19 @@ void addModelCommand(CLI::App &app, int &exitCode) {
                    "int8 where the spec's cache stores it, else f32")
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "int8"}));
-  command->add_option("-o,--output", options->output, "The bundle to write (.attnb)")->required();
-  command->footer("Example:\n  attnc model step.onnx --spec demo_self.attn --spec demo_cross.attn "
-                  "--target cpu,spirv -o demo.attnb");
-  command->callback([options, &exitCode] { exitCode = compileModel(*options); });
+  command->add_option("-o,--output", options->output, "The bundle to write (.attnb)");
+  command->footer("Examples:\n  attnc model encoder.onnx --target cpu,spirv -o encoder.attnb\n"
+                  "  attnc model encoder.onnx --emit-specs specs\n"
+                  "  attnc model step.onnx --spec demo_self.attn --spec demo_cross.attn "
+                  "-o demo.attnb");
+  command->callback([options, &exitCode] {
+    if (options->output.empty() && options->emitSpecs.empty()) {
+      std::cerr << "attnc: error: nothing to write; give -o FILE.attnb or --emit-specs DIR\n";
+      exitCode = kUsage;
+      return;
+    }
+    exitCode = compileModel(*options);
+  });
 }
 
 } // namespace attn::tools

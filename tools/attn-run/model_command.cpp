@@ -1,0 +1,167 @@
+// `attn-run model`: an ONNX model on NumPy arrays, its attention on the kernels of a
+// bundle or as plain operators.
+#include "runtime/base/npy.h"
+#include "runtime/graph/build.h"
+#include "runtime/graph/session.h"
+#include "runtime/onnx/load_model.h"
+#include "runtime/stream/derived_attention.h"
+#include "tools/attn-run/commands.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+namespace attn {
+
+namespace {
+
+struct Options {
+  std::string model, inputs, outputs, bundle;
+  DeviceChoice device;
+  int repeat = 1;
+  bool plain = false;
+};
+
+Result<ElementType> element_type(graph::DType t) {
+  switch (t) {
+  case graph::DType::f32:
+    return ElementType::f32;
+  case graph::DType::f16:
+    return ElementType::f16;
+  case graph::DType::i8:
+    return ElementType::i8;
+  case graph::DType::i32:
+    return ElementType::i32;
+  case graph::DType::i64:
+    return ElementType::i64;
+  case graph::DType::u8:
+  case graph::DType::boolean:
+    return ElementType::u8;
+  default:
+    return Status::invalid_input("no .npy type for ", graph::dtype_name(t));
+  }
+}
+
+// Slashes in a tensor's name would be folders.
+std::string file_of(const std::string &folder, std::string name) {
+  std::replace(name.begin(), name.end(), '/', '_');
+  return folder + "/" + name + ".npy";
+}
+
+// Inputs without a file are zero. Their shapes decide symbolic dimensions.
+Result<std::map<std::string, NpyArray>> read_inputs(const onnx::Model &model,
+                                                    const std::string &folder) {
+  std::map<std::string, NpyArray> inputs;
+  for (const onnx::ValueInfo &info : model.inputs) {
+    const std::string file = file_of(folder, info.name);
+    if (!std::filesystem::exists(file))
+      continue;
+    ATTN_ASSIGN_OR_RETURN(NpyArray array, read_npy(file));
+    inputs.emplace(info.name, std::move(array));
+  }
+  return inputs;
+}
+
+Status write_outputs(const graph::Session &session, const std::string &folder) {
+  std::error_code error; // shows when the first file is written
+  std::filesystem::create_directories(folder, error);
+  for (int v : session.graph().outputs) {
+    const std::string &name = session.graph().values[static_cast<size_t>(v)].name;
+    const graph::Tensor *t = session.find(name);
+    ATTN_ASSIGN_OR_RETURN(ElementType type, element_type(t->dtype));
+    std::vector<int64_t> shape(t->shape.dims, t->shape.dims + t->shape.rank);
+    ATTN_RETURN_IF_ERROR(write_npy(file_of(folder, name), type, shape, t->data));
+  }
+  return {};
+}
+
+Status run_often(graph::Session &session, const std::map<std::string, NpyArray> &inputs,
+                 int repeat) {
+  double milliseconds = 0;
+  for (int i = 0; i < repeat; ++i) {
+    session.profile(repeat > 1 && i >= repeat / 2);
+    for (const auto &[name, array] : inputs) {
+      const graph::Tensor *t = session.find(name);
+      std::vector<int64_t> shape(t->shape.dims, t->shape.dims + t->shape.rank);
+      if (array.shape != shape || array.bytes() != t->elements() * graph::dtype_size(t->dtype))
+        return Status::invalid_input("the array is not ", graph::dtype_name(t->dtype), " ",
+                                     t->shape.text())
+            .at("input '" + name + "'");
+      std::memcpy(t->data, array.data.data(), array.bytes());
+    }
+    session.forget();
+    auto start = std::chrono::steady_clock::now();
+    ATTN_RETURN_IF_ERROR(session.run());
+    milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  }
+  if (repeat > 1) {
+    std::printf("last run: %.3f ms\n", milliseconds);
+    for (const graph::NodeTime &t : session.times())
+      if (t.runs)
+        std::printf("%8.1f us  %s\n", double(t.nanoseconds) / double(t.runs) / 1e3,
+                    t.label.c_str());
+  }
+  return {};
+}
+
+Status run_model(const Options &options) {
+  ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
+  ATTN_ASSIGN_OR_RETURN(auto inputs, read_inputs(model, options.inputs));
+  graph::BuildOptions build;
+  for (const auto &[name, array] : inputs)
+    build.shapes[name] = array.shape;
+  auto graph = graph::build_graph(model, build);
+  if (!graph.ok())
+    return graph.status().at(options.model);
+
+  std::unique_ptr<Device> device;
+  std::optional<Bundle> bundle;
+  std::vector<std::string> bound;
+  graph::SessionOptions session_options;
+  session_options.fuse = !options.plain;
+  session_options.plan.memoise = !options.plain;
+  if (!options.bundle.empty()) {
+    ATTN_ASSIGN_OR_RETURN(bundle, Bundle::open(options.bundle));
+    ATTN_ASSIGN_OR_RETURN(device, open_device(options.device.id, options.device.options));
+    session_options.attention = stream::derived_attention(*bundle, *device, bound);
+  }
+  ThreadPool pool(options.device.options.threads);
+  ATTN_ASSIGN_OR_RETURN(auto session,
+                        graph::Session::create(std::move(*graph), pool, session_options));
+  for (const std::string &line : bound)
+    std::printf("%s\n", line.c_str());
+  ATTN_RETURN_IF_ERROR(run_often(*session, inputs, options.repeat));
+  ATTN_RETURN_IF_ERROR(write_outputs(*session, options.outputs));
+  const graph::MemoryUse use = session->memory();
+  std::printf("%zu nodes; bytes: arena %zu, inputs and outputs %zu, remembered %zu\n",
+              session->graph().nodes.size(), use.arena, use.persistent, use.memo);
+  return {};
+}
+
+} // namespace
+
+void add_model_command(CLI::App &program, Action &action) {
+  auto options = std::make_shared<Options>();
+  CLI::App *command = program.add_subcommand("model", "Run an ONNX model on NumPy arrays");
+  command->add_option("MODEL", options->model, "the model (.onnx)")->required();
+  command->add_option("--inputs", options->inputs, "folder with NAME.npy for its inputs; / is _")
+      ->required();
+  command->add_option("--outputs", options->outputs, "folder for NAME.npy of its outputs")
+      ->required();
+  command->add_option("--bundle", options->bundle,
+                      "kernels for its attention, made by attnc model; default: plain operators");
+  options->device.add_to(*command);
+  command->add_flag("--plain", options->plain, "fuse and remember nothing");
+  command->add_option("--repeat", options->repeat, "runs; several print the time of every node")
+      ->check(CLI::PositiveNumber);
+  command->footer("Example:\n  attn-run model encoder.onnx --bundle encoder.attnb --inputs in "
+                  "--outputs out");
+  command->callback(
+      [options, &action] { action = [options] { return report(run_model(*options)); }; });
+}
+
+} // namespace attn
