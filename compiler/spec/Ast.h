@@ -226,10 +226,10 @@ struct Select {
   SourceRange range;
 };
 struct CacheItem {
-  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write, Spare, Lanes } kind;
+  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write, Spare, Lanes, Tail } kind;
   ExprPtr count;               // Pin, Ring, Spare, Lanes
   bool adjacent = false;       // Pin
-  Name word;                   // Refill: event; Store: raw | roped; Write: every | last
+  Name word;                   // Refill: event; Store: raw | roped; Write: every | last; Tail: param
   std::optional<Name> element; // Store
   std::vector<Name> per;       // Store
   SourceRange range;

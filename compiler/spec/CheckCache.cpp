@@ -132,11 +132,27 @@ bool Checker::checkCacheCount(const ast::CacheItem &item, const char *what, int6
   return count.has_value();
 }
 
+// cache_c9
+bool Checker::checkTail(const ast::Cache &cache, const ast::Name &name) {
+  const bool whole = std::any_of(cache.items.begin(), cache.items.end(), [](const auto &item) {
+    return item.kind == ast::CacheItem::Kind::Whole;
+  });
+  const bool ragged = spec.keys.groups.size() == 1 &&
+                      spec.spaces[spec.keys.groups[0].space].axes[0].kind == AxisKind::Ragged;
+  const bool param = std::any_of(spec.params.begin(), spec.params.end(), [&](const ParamInfo &p) {
+    return p.name == name.text && p.type == Type::Int;
+  });
+  if (whole && ragged && param)
+    return true;
+  report(DiagnosticId::cache_c9, name.range, {"`" + name.text + "`"});
+  return false;
+}
+
 // cache_c4, cache_c5
 bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
   using Kind = ast::CacheItem::Kind;
-  static const char *const words[] = {"`pin`",   "`ring`",  "`whole`", "`refill`",
-                                      "`store`", "`write`", "`spare`", "`lanes`"};
+  static const char *const words[] = {"`pin`",   "`ring`",  "`whole`", "`refill`", "`store`",
+                                      "`write`", "`spare`", "`lanes`", "`tail`"};
   std::set<Kind> seen;
   bool good = true;
   for (const ast::CacheItem &item : cache.items) {
@@ -158,6 +174,10 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
       break;
     case Kind::Lanes:
       good = checkCacheCount(item, "lanes", 1, maxLanes, info.lanes) && good;
+      break;
+    case Kind::Tail:
+      info.tail = item.word.text;
+      good = checkTail(cache, item.word) && good;
       break;
     case Kind::Whole:
       info.whole = true;

@@ -329,6 +329,7 @@ struct CacheInfo {
   std::optional<Element> element; // absent: the call's own type
   Granularity granularity = Granularity::PerTokenHead;
   WritePolicy write = WritePolicy::EveryPass;
+  std::string tail;     // param: how many equal keys at the end are given as one; empty: none
   std::string refillOn; // event that empties and refills it; empty: none
   SourceRange range;
 };

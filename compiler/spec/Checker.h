@@ -152,6 +152,7 @@ private:
   // CheckCache.cpp
   void checkCache(const ast::Cache &cache);
   bool checkCacheItems(const ast::Cache &cache, CacheInfo &info);
+  bool checkTail(const ast::Cache &cache, const ast::Name &name);
   bool checkCacheCount(const ast::CacheItem &item, const char *what, int64_t least, int64_t most,
                        int64_t &out);
   void checkRetention(const CacheInfo &cache, SourceRange maskRange);

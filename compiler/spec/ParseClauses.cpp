@@ -322,6 +322,9 @@ CacheItem ClauseParser::cacheItem() {
   } else if (accept("lanes")) {
     item.kind = Kind::Lanes;
     item.count = parseExpr();
+  } else if (accept("tail")) {
+    item.kind = Kind::Tail;
+    item.word = expectName("a parameter");
   } else if (accept("whole")) {
     item.kind = Kind::Whole;
   } else if (accept("refill")) {
@@ -343,7 +346,7 @@ CacheItem ClauseParser::cacheItem() {
     item.word = expectName("`every` or `last`");
     expect("pass");
   } else {
-    fail("`pin`, `ring`, `spare`, `lanes`, `whole`, `refill`, `store` or `write`");
+    fail("`pin`, `ring`, `spare`, `lanes`, `tail`, `whole`, `refill`, `store` or `write`");
   }
   item.range = since(first);
   return item;

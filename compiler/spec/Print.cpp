@@ -258,6 +258,8 @@ void showCache(std::ostream &out, const CacheInfo &cache) {
   if (cache.element)
     out << ", " << elementName(*cache.element) << " per " << granularityName(cache.granularity);
   out << "; write " << (cache.write == WritePolicy::EveryPass ? "every" : "last") << " pass";
+  if (!cache.tail.empty())
+    out << "; tail " << cache.tail;
   if (!cache.refillOn.empty())
     out << "; refill on " << cache.refillOn;
   out << " }\n";

@@ -27,6 +27,12 @@ template <typename P, typename Visit> void each_number(P &p, Visit visit) {
   visit("pinned", p.pinned, 0, 2);
 }
 
+template <typename P, typename Visit> void each_name(P &p, Visit visit) {
+  visit("first_param", p.first_param);
+  visit("tail_param", p.tail_param);
+  visit("length_param", p.length_param);
+}
+
 } // namespace
 
 std::string policy_text(const Policy &policy) {
@@ -34,8 +40,10 @@ std::string policy_text(const Policy &policy) {
   each_number(policy, [&](const char *name, auto value, int64_t, int64_t) {
     text += concat(name, " ", static_cast<int64_t>(value), "\n");
   });
-  if (!policy.first_param.empty())
-    text += concat("first_param ", policy.first_param, "\n");
+  each_name(policy, [&](const char *name, const std::string &value) {
+    if (!value.empty())
+      text += concat(name, " ", value, "\n");
+  });
   return text;
 }
 
@@ -57,9 +65,11 @@ Status check_policy(const Policy &policy) {
   if (policy.lanes > 1 && policy.call_most > 1)
     return Status::invalid_input("a cache of several lanes takes calls of one block, not ",
                                  policy.call_most);
-  if (!is_printable_name(policy.first_param))
-    return Status::invalid_input("a cache's first_param is not a name");
-  return {};
+  each_name(policy, [&](const char *name, const std::string &value) {
+    if (status.ok() && !is_printable_name(value))
+      status = Status::invalid_input("a cache's ", name, " is not a name");
+  });
+  return status;
 }
 
 Result<Policy> parse_policy(std::string_view text) {
@@ -71,13 +81,15 @@ Result<Policy> parse_policy(std::string_view text) {
     if (space == std::string_view::npos)
       return Status::invalid_input("a cache's record has a line without a value");
     const std::string_view name = line.substr(0, space), value = line.substr(space + 1);
-    if (name == "first_param") {
-      policy.first_param = value;
-      continue;
-    }
     int64_t number = 0;
     auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     bool known = false;
+    each_name(policy, [&](std::string_view each, std::string &field) {
+      if (each == name) {
+        field = value;
+        known = true;
+      }
+    });
     if (error == std::errc() && end == value.data() + value.size())
       each_number(policy, [&](std::string_view each, auto &field, int64_t least, int64_t most) {
         if (each != name || number < least || number > most)

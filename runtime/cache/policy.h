@@ -22,6 +22,9 @@ struct Policy {
   bool roped = true;       // keys are stored rotated
   bool by_place = false;   // rotated by the place among the retained keys
   std::string first_param; // of the kernel: the call's first block; "": none
+  // Params of kernels over keys that are kept whole: how many equal keys at the end are
+  // given as one, and how many keys are given; "": none.
+  std::string tail_param, length_param;
   Recache recache = Recache::none;
   int64_t replay = 0;
   Pinned pinned = Pinned::keep;

@@ -1,6 +1,7 @@
 // Looks a node's spec up, loads its kernel, and launches it per run.
 #include "runtime/stream/attention_dispatch.h"
 
+#include "runtime/cache/policy.h"
 #include "runtime/call/select_kernel.h"
 #include "runtime/graph/quantise_caches.h"
 #include "runtime/graph/recognise_attention.h"
@@ -10,6 +11,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
+#include <optional>
 
 namespace attn::stream {
 
@@ -22,8 +25,9 @@ using ops::AttentionShape;
 class BoundAttention final : public graph::OpKernel {
 public:
   BoundAttention(AttentionDispatch &owner, std::unique_ptr<Kernel> kernel, const AttentionShape &s,
-                 std::string label)
-      : owner_(owner), kernel_(std::move(kernel)), s_(s), label_(std::move(label)) {}
+                 std::string label, std::optional<cache::Policy> policy)
+      : owner_(owner), kernel_(std::move(kernel)), s_(s), policy_(std::move(policy)),
+        label_(std::move(label)) {}
 
   Status run(const RunArgs &args) override {
     auto start = std::chrono::steady_clock::now();
@@ -59,12 +63,55 @@ private:
                           o_.write(device, *args.out[0], {s_.batch, s_.heads, s_.q_len, s_.v_dim}));
     if (s_.has_lengths)
       call.segments = owner_.view_.segments;
+    if (policy_)
+      merge_tail(args, call);
     call.q_position = owner_.view_.q_position;
     call.scale = s_.scale;
     ATTN_RETURN_IF_ERROR(give_lse(call));
     ATTN_RETURN_IF_ERROR(call_.prepare(*kernel_, device, call));
     ATTN_RETURN_IF_ERROR(call_.launch(device, *kernel_));
     return o_.fetch(device, *args.out[0]);
+  }
+
+  // Equal keys at the end, with equal values, weigh as much as one whose score is raised by
+  // the logarithm of their number: padding of a text is given once.
+  void merge_tail(const RunArgs &args, AttentionArgs &call) {
+    const Tensor &k = *args.in[1], &v = *args.in[2];
+    const bool known = k.content && v.content && k.content == k_content_ && v.content == v_content_;
+    if (!known)
+      tail_ = owner_.merge_tails_ ? std::min(equal_tail(k, s_.kv_heads, s_.qk_dim),
+                                             equal_tail(v, s_.kv_heads, s_.v_dim))
+                                  : 1;
+    k_content_ = k.content;
+    v_content_ = v.content;
+    const int64_t given = s_.new_len - tail_ + 1;
+    owner_.stats_.merged_keys += static_cast<uint64_t>(tail_ - 1);
+    keys_ = {0, static_cast<int32_t>(given), 0};
+    call.segments = {&keys_, 1};
+    params_[0] = {policy_->tail_param, static_cast<double>(tail_)};
+    params_[1] = {policy_->length_param, static_cast<double>(given)};
+    call.params = {params_, policy_->length_param.empty() ? 1u : 2u};
+  }
+
+  // How many rows at the end are the same bits in every batch entry and head.
+  int64_t equal_tail(const Tensor &t, int64_t heads, int64_t dim) const {
+    const ops::HeadStrides at = ops::head_strides(t, heads);
+    const size_t bytes = static_cast<size_t>(dim) * graph::dtype_size(t.dtype);
+    int64_t most = s_.new_len;
+    for (int64_t b = 0; b < s_.batch; ++b)
+      for (int64_t h = 0; h < heads; ++h) {
+        auto row = [&](int64_t token) {
+          return t.as<std::byte>() +
+                 static_cast<size_t>(b * at.batch + h * at.head + token * at.token) *
+                     graph::dtype_size(t.dtype);
+        };
+        int64_t same = 1;
+        while (same < most &&
+               std::memcmp(row(s_.new_len - 1 - same), row(s_.new_len - 1), bytes) == 0)
+          ++same;
+        most = same;
+      }
+    return most;
   }
 
   // A kernel that writes the LSE needs a place for it; nobody reads it here.
@@ -85,6 +132,11 @@ private:
   AttentionDispatch &owner_;
   std::unique_ptr<Kernel> kernel_;
   AttentionShape s_;
+  std::optional<cache::Policy> policy_; // of keys with an equal tail
+  int64_t tail_ = 1;                    // equal keys at the end
+  uint64_t k_content_ = 0, v_content_ = 0;
+  Segment keys_;
+  NamedValue params_[2];
   DeviceTensor q_, k_, v_, k_scale_, v_scale_, o_;
   std::unique_ptr<Buffer> lse_;
   AttentionCall call_;
@@ -94,10 +146,10 @@ private:
 AttentionDispatch::AttentionDispatch(const Description &description, const Bundle *bundle,
                                      Device &device, bool allow_reference, const CacheView &view,
                                      std::string variant, CacheType cache_type,
-                                     std::string model_path)
+                                     std::string model_path, bool merge_tails)
     : description_(description), bundle_(bundle), device_(device),
       allow_reference_(allow_reference), view_(view), variant_(std::move(variant)),
-      cache_type_(cache_type), model_path_(std::move(model_path)) {}
+      cache_type_(cache_type), model_path_(std::move(model_path)), merge_tails_(merge_tails) {}
 
 graph::AttentionMaker AttentionDispatch::maker() {
   return [this](const MakeContext &c) { return make(c); };
@@ -204,8 +256,14 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
   const KernelInfo &info = (*kernel)->info();
   stats_.chosen.push_back(concat(c.node.name, ": ", info.name, " ", info.variant, " ",
                                  target_name(info.target), " ", info.arch));
-  return std::unique_ptr<graph::OpKernel>(
-      std::make_unique<BoundAttention>(*this, std::move(*kernel), s, c.node.label()));
+  std::optional<cache::Policy> policy;
+  if (!s.has_lengths && bundle_->find_blob(concat("cache/", bound->spec))) {
+    ATTN_ASSIGN_OR_RETURN(cache::Policy declared, cache::find_policy(*bundle_, bound->spec));
+    if (!declared.tail_param.empty())
+      policy = std::move(declared);
+  }
+  return std::unique_ptr<graph::OpKernel>(std::make_unique<BoundAttention>(
+      *this, std::move(*kernel), s, c.node.label(), std::move(policy)));
 }
 
 } // namespace attn::stream

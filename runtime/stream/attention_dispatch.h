@@ -24,6 +24,7 @@ struct CacheView {
 
 struct DispatchStats {
   uint64_t launches = 0, nanoseconds = 0;
+  uint64_t merged_keys = 0;        // equal keys that one stood for, over all launches
   std::vector<std::string> chosen; // "layers.0.self_attn: demo_self f32 cpu avx512"
 };
 
@@ -38,7 +39,7 @@ public:
   AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
                     bool allow_reference, const CacheView &view, std::string variant = {},
                     CacheType cache_type = CacheType::automatic,
-                    std::string model_path = "MODEL.onnx");
+                    std::string model_path = "MODEL.onnx", bool merge_tails = true);
 
   // The maker that a graph session calls for every Attention node. The dispatch
   // must outlive the session.
@@ -64,6 +65,7 @@ private:
   std::string variant_;
   CacheType cache_type_;
   std::string model_path_;
+  bool merge_tails_; // equal keys at the end are given once where the spec says so
   DispatchStats stats_;
 };
 

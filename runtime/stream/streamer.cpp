@@ -50,9 +50,9 @@ Streamer::~Streamer() {
 
 Status Streamer::open() {
   std::lock_guard turn(device_->turns);
-  dispatch_ = std::make_unique<AttentionDispatch>(description(), model_->bundle(), *device_->device,
-                                                  options_.allow_reference, view_, options_.variant,
-                                                  options_.cache_type, model_->path());
+  dispatch_ = std::make_unique<AttentionDispatch>(
+      description(), model_->bundle(), *device_->device, options_.allow_reference, view_,
+      options_.variant, options_.cache_type, model_->path(), options_.exact_savings);
   if (options_.bf16 && !ops::bf16_unit())
     return Status::environment("bf16 products need a processor with AVX512-BF16 or with AMX that "
                                "the system allows, which this machine lacks: use f32");
@@ -236,7 +236,7 @@ Status Streamer::pass(const float *sample, float timestep, size_t rank, bool pre
     }
   view_.q_position = static_cast<int32_t>(kept_[rank].position * n);
 
-  ATTN_RETURN_IF_ERROR(session_->run(predict ? 0 : clean_schedule_));
+  ATTN_RETURN_IF_ERROR(session_->run(predict || !options_.exact_savings ? 0 : clean_schedule_));
   if (recording_) {
     PassRecord r;
     r.sample.assign(sample, sample + block_elements_);
@@ -319,7 +319,8 @@ Status Streamer::replay(bool refresh_sinks) {
     admit(old[i].position);
     float *sample = clean(kept_.back().slot);
     std::copy_n(moved_.data() + i * block_size, block_size, sample);
-    if (i >= sinks || refresh_sinks)
+    // Sinks that are among the newest blocks are computed anew with them.
+    if (i >= sinks || refresh_sinks || old.size() - i <= static_cast<size_t>(replay_blocks_))
       ATTN_RETURN_IF_ERROR(pass(sample, description().clean_timestep, kept_.size() - 1, false));
   }
   return {};

@@ -28,6 +28,9 @@ struct StreamOptions {
   bool bf16 = false;            // weights of matrix products in bf16
   bool allow_reference = false; // attention without a compiled kernel
   CacheType cache_type = CacheType::automatic;
+  // Passes that only write the cache stop behind the last layer's keys, and equal text keys
+  // are given once. Both are exact; off, for comparisons.
+  bool exact_savings = true;
   std::string variant; // of attention kernels; "": the best that fits
 };
 

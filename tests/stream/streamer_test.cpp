@@ -206,6 +206,45 @@ TEST_F(Stream, RecacheReplaysTheKeptCleanBlocksInOrder) {
   }
 }
 
+TEST_F(Stream, SinksAmongTheNewestBlocksAreReplayedThoughTheyAreKept) {
+  test::TinyStream model;
+  model.sink_recache = "keep";
+  model.replay = 3;
+  for (int made : {2, 3, 4, 6}) {
+    auto s = open(model);
+    blocks(*s, made);
+    s->record_passes(true);
+    ASSERT_TRUE(s->push_prompt("south").ok());
+    block(*s);
+    EXPECT_EQ(s->passes().size(), static_cast<size_t>(std::min(made, 3) + 3)) << made;
+    EXPECT_EQ(s->passes()[0].write_index, made <= 3 ? 0 : 4) << made;
+  }
+}
+
+TEST_F(Stream, ExactSavingsGiveTheSameBits) {
+  const fs::path demo = fs::path(ATTN_DEMO_MODEL) / "step.onnx";
+  test::write_tiny_stream(dir);
+  for (const fs::path &path : {dir / "step.onnx", demo}) {
+    std::vector<std::vector<float>> frames[2];
+    for (bool savings : {false, true}) {
+      options.model_path = path.string();
+      options.exact_savings = savings;
+      auto s = Streamer::create(options);
+      ASSERT_TRUE(s.ok()) << s.status().to_string();
+      const bool tiny = path != demo;
+      for (int i = 0; i < (tiny ? 60 : 14); ++i) {
+        const char *const prompts[2][2] = {{"blue square right", "red circle left"},
+                                           {"south", "west"}};
+        if (i % 6 == 4)
+          ASSERT_TRUE((*s)->push_prompt(prompts[tiny][i / 6 % 2]).ok());
+        frames[savings].push_back(block(**s));
+        EXPECT_EQ((*s)->times().switched, i % 6 == 4) << i;
+      }
+    }
+    EXPECT_EQ(frames[0], frames[1]) << path;
+  }
+}
+
 TEST_F(Stream, StaleKeepsAndFlushForgets) {
   for (Recache mode : {Recache::stale, Recache::flush}) {
     options.recache = mode;

@@ -15,7 +15,12 @@ static cache::Policy policyOf(const spec::AttentionSpec &spec) {
   }
   if (spec.rope)
     policy.by_place = spec.rope->origin == spec::RopeOrigin::Window;
-  if (spec.cache) {
+  if (spec.cache && spec.cache->whole) {
+    policy.tail_param = spec.cache->tail;
+    for (const spec::ParamInfo &param : spec.params)
+      if (param.implicit && param.name == "len_" + spec.cache->tokens)
+        policy.length_param = param.name;
+  } else if (spec.cache) {
     policy.pin = spec.cache->pin;
     policy.ring = spec.cache->ring;
     policy.spare = spec.cache->spare;
@@ -35,7 +40,8 @@ static cache::Policy policyOf(const spec::AttentionSpec &spec) {
 
 void addPolicies(const spec::CheckedSpec &spec, BundleWriter &bundle) {
   for (const spec::AttentionSpec &attention : spec.attentions) {
-    if (attention.cache ? attention.cache->whole : !attention.queryBlock)
+    if (attention.cache ? attention.cache->whole && attention.cache->tail.empty()
+                        : !attention.queryBlock)
       continue;
     const std::string text = cache::policy_text(policyOf(attention));
     bundle.add_blob("cache/" + attention.name, std::as_bytes(std::span(text)));
