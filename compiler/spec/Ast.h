@@ -226,10 +226,11 @@ struct Select {
   SourceRange range;
 };
 struct CacheItem {
-  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write, Spare, Lanes, Tail } kind;
+  enum class Kind : uint8_t { Pin, Ring, Whole, Refill, Store, Write, Spare, Lanes, Tail, OfKind } kind;
   ExprPtr count;               // Pin, Ring, Spare, Lanes
   bool adjacent = false;       // Pin
-  Name word;                   // Refill: event; Store: raw | roped; Write: every | last; Tail: param
+  ExprPtr pin, of;             // OfKind, with count: ring; may be absent
+  Name word;                   // Refill: event; Store: raw | roped; Write: every | last; Tail: param; OfKind: its name
   std::optional<Name> element; // Store
   std::vector<Name> per;       // Store
   SourceRange range;

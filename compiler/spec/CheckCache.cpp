@@ -120,11 +120,11 @@ std::string blocks(double first, double last) {
 } // namespace
 
 // cache_c3
-bool Checker::checkCacheCount(const ast::CacheItem &item, const char *what, int64_t least,
-                              int64_t most, int64_t &out) {
-  std::optional<int64_t> count = constantInteger(*item.count, "`" + std::string(what) + "`");
+bool Checker::checkCacheCount(const ast::Expr &expr, const char *what, int64_t least, int64_t most,
+                              int64_t &out) {
+  std::optional<int64_t> count = constantInteger(expr, "`" + std::string(what) + "`");
   if (count && (*count < least || *count > most)) {
-    report(DiagnosticId::cache_c3, item.count->range,
+    report(DiagnosticId::cache_c3, expr.range,
            {what, std::to_string(*count), std::to_string(least) + ".." + std::to_string(most)});
     count.reset();
   }
@@ -148,15 +148,15 @@ bool Checker::checkTail(const ast::Cache &cache, const ast::Name &name) {
   return false;
 }
 
-// cache_c4, cache_c5
+// cache_c4, cache_c5, cache_c10
 bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
   using Kind = ast::CacheItem::Kind;
   static const char *const words[] = {"`pin`",   "`ring`",  "`whole`", "`refill`", "`store`",
-                                      "`write`", "`spare`", "`lanes`", "`tail`"};
+                                      "`write`", "`spare`", "`lanes`", "`tail`",   "`kind`"};
   std::set<Kind> seen;
   bool good = true;
   for (const ast::CacheItem &item : cache.items) {
-    if (!seen.insert(item.kind).second) {
+    if (!seen.insert(item.kind).second && item.kind != Kind::OfKind) {
       report(DiagnosticId::clause_c1, item.range, {words[static_cast<size_t>(item.kind)]});
       good = false;
       continue;
@@ -164,17 +164,26 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
     switch (item.kind) {
     case Kind::Pin:
       info.pinAdjacent = item.adjacent;
-      good = checkCacheCount(item, "pin", 0, maxRetained, info.pin) && good;
+      good = checkCacheCount(*item.count, "pin", 0, maxRetained, info.pin) && good;
       break;
     case Kind::Ring:
-      good = checkCacheCount(item, "ring", 1, maxRetained, info.ring) && good;
+      good = checkCacheCount(*item.count, "ring", 1, maxRetained, info.ring) && good;
       break;
     case Kind::Spare:
-      good = checkCacheCount(item, "spare", 0, maxRetained, info.spare) && good;
+      good = checkCacheCount(*item.count, "spare", 0, maxRetained, info.spare) && good;
       break;
     case Kind::Lanes:
-      good = checkCacheCount(item, "lanes", 1, maxLanes, info.lanes) && good;
+      good = checkCacheCount(*item.count, "lanes", 1, maxLanes, info.lanes) && good;
       break;
+    case Kind::OfKind: {
+      CacheKind kind;
+      kind.name = item.word.text;
+      good = (!item.pin || checkCacheCount(*item.pin, "pin", 0, maxRetained, kind.pin)) &&
+             checkCacheCount(*item.count, "ring", 1, maxRetained, kind.ring) &&
+             (!item.of || checkCacheCount(*item.of, "of", 1, maxRetained, kind.of)) && good;
+      info.kinds.push_back(kind);
+      break;
+    }
     case Kind::Tail:
       info.tail = item.word.text;
       good = checkTail(cache, item.word) && good;
@@ -212,8 +221,17 @@ bool Checker::checkCacheItems(const ast::Cache &cache, CacheInfo &info) {
       report(DiagnosticId::cache_c4, cache.range, {words[static_cast<size_t>(kind)]});
       good = false;
     }
-  if (!info.whole && !seen.count(Kind::Ring)) {
+  if (!info.whole && info.kinds.empty() && !seen.count(Kind::Ring)) {
     report(DiagnosticId::cache_c5, cache.range, {"`" + cache.axis.text + "`"});
+    good = false;
+  }
+  // Where they lie in the stream says nothing of what is kept, so their places count.
+  bool alone =
+      !info.whole && !info.storeRoped && spec.rope && spec.rope->origin == RopeOrigin::Window;
+  for (Kind kind : {Kind::Pin, Kind::Ring, Kind::Spare, Kind::Lanes})
+    alone = alone && !seen.count(kind);
+  if (!info.kinds.empty() && !alone) {
+    report(DiagnosticId::cache_c10, cache.range, {});
     good = false;
   }
   return good;
@@ -265,7 +283,7 @@ void Checker::checkCache(const ast::Cache &cache) {
     }
   }
   spec.cache = info;
-  if (good && spec.mask)
+  if (good && spec.mask && info.kinds.empty())
     checkRetention(info, source->masks.empty() ? cache.range : source->masks[0].range);
 }
 

@@ -316,6 +316,10 @@ struct RopeInfo {
 
 enum class Granularity : uint8_t { PerTokenHead, PerHead, PerTensor };
 enum class WritePolicy : uint8_t { EveryPass, LastPass };
+struct CacheKind {
+  std::string name;
+  int64_t pin = 0, ring = 0, of = 1; // the first `pin` tokens; `ring` newest blocks of `of` tokens
+};
 struct CacheInfo {
   AxisRef axis;       // unset (empty name) if `whole`
   std::string tokens; // `cache text { whole }`: the tokens held whole
@@ -323,6 +327,7 @@ struct CacheInfo {
   int64_t pin = 0;   // blocks 0..pin-1 stay for ever
   int64_t ring = 0;  // newest blocks kept, the current one included
   int64_t spare = 0; // newest blocks that may be taken back
+  std::vector<CacheKind> kinds; // tokens that are kept apart; then there is no pin and ring
   int64_t lanes = 1; // batch entries with caches of their own, each a block behind the one before
   bool pinAdjacent = false; // pinned keys are rotated to lie just before the others
   bool storeRoped = true;

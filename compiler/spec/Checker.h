@@ -153,7 +153,7 @@ private:
   void checkCache(const ast::Cache &cache);
   bool checkCacheItems(const ast::Cache &cache, CacheInfo &info);
   bool checkTail(const ast::Cache &cache, const ast::Name &name);
-  bool checkCacheCount(const ast::CacheItem &item, const char *what, int64_t least, int64_t most,
+  bool checkCacheCount(const ast::Expr &expr, const char *what, int64_t least, int64_t most,
                        int64_t &out);
   void checkRetention(const CacheInfo &cache, SourceRange maskRange);
   void checkRecache(const ast::Recache &recache);

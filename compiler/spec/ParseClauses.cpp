@@ -322,6 +322,20 @@ CacheItem ClauseParser::cacheItem() {
   } else if (accept("lanes")) {
     item.kind = Kind::Lanes;
     item.count = parseExpr();
+  } else if (accept("kind")) {
+    item.kind = Kind::OfKind;
+    item.word = expectName("a kind's name");
+    expect("{");
+    if (accept("pin")) {
+      item.pin = parseExpr();
+      accept(";");
+    }
+    expect("ring");
+    item.count = parseExpr();
+    if (accept("of"))
+      item.of = parseExpr();
+    accept(";");
+    expect("}");
   } else if (accept("tail")) {
     item.kind = Kind::Tail;
     item.word = expectName("a parameter");
@@ -346,7 +360,7 @@ CacheItem ClauseParser::cacheItem() {
     item.word = expectName("`every` or `last`");
     expect("pass");
   } else {
-    fail("`pin`, `ring`, `spare`, `lanes`, `tail`, `whole`, `refill`, `store` or `write`");
+    fail("`pin`, `ring`, `spare`, `lanes`, `tail`, `kind`, `whole`, `refill`, `store` or `write`");
   }
   item.range = since(first);
   return item;

@@ -248,6 +248,10 @@ void showCache(std::ostream &out, const CacheInfo &cache) {
   out << "  cache " << (cache.whole ? cache.tokens : cache.axis.name) << " { ";
   if (cache.whole)
     out << "whole";
+  else if (!cache.kinds.empty())
+    for (const CacheKind &kind : cache.kinds)
+      out << (&kind == &cache.kinds[0] ? "" : "; ") << "kind " << kind.name << " { pin " << kind.pin
+          << "; ring " << kind.ring << " of " << kind.of << " }";
   else
     out << "pin " << cache.pin << (cache.pinAdjacent ? " adjacent" : "") << "; ring " << cache.ring;
   if (cache.spare)

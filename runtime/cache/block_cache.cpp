@@ -5,6 +5,11 @@
 
 namespace attn::cache {
 
+// A ring's blocks; where a block is a token, a call brings more before the oldest ones go.
+static int64_t ring_tokens(const Kind &kind, int64_t call) {
+  return kind.of == 1 ? kind.ring + call - 1 : kind.ring * kind.of;
+}
+
 Result<BlockCache> BlockCache::create(std::vector<Policy> policies) {
   BlockCache cache;
   if (policies.empty())
@@ -24,6 +29,11 @@ Result<BlockCache> BlockCache::create(std::vector<Policy> policies) {
     else
       cache.call_ = std::max(cache.call_, p.call_most);
     cache.ring_ = std::max(cache.ring_, p.ring + p.spare);
+  }
+  // Each kind has its own pinned slots and ring, behind one another.
+  for (const Kind &k : first.kinds) {
+    cache.kind_slots_.push_back(cache.ring_);
+    cache.ring_ += k.pin + ring_tokens(k, first.call_most);
   }
   cache.pin_ = first.pin;
   cache.pinned_.reserve(static_cast<size_t>(cache.pin_));
@@ -83,6 +93,39 @@ Status BlockCache::begin_seeing(size_t which, int64_t first, int64_t count, bool
     for (size_t i = 0; i < pinned; ++i)
       if (!seen_[i].in_call)
         seen_[i].place = seen_[pinned].place - static_cast<int64_t>(pinned - i);
+  return {};
+}
+
+Status BlockCache::begin_kind(size_t kind, int64_t count) {
+  const Policy &p = policies_[0];
+  if (kind >= p.kinds.size())
+    return Status::usage("the cache has ", p.kinds.size(), " kinds of tokens; there is no kind ",
+                         kind);
+  const Kind &k = p.kinds[kind];
+  if (count < 1 || count > p.call_most || (k.of > 1 && count != k.of))
+    return Status::usage("a call brings ", count, " tokens of kind ", k.name, "; ",
+                         k.of > 1 ? k.of : 1, "..", k.of > 1 ? k.of : p.call_most, " are declared");
+  int64_t first = 0; // tokens of the kind so far: the newest one is never evicted
+  for (const Held &h : held_)
+    if (h.kind == static_cast<int64_t>(kind))
+      first = h.number + 1;
+  std::erase_if(held_, [&](const Held &h) {
+    return h.kind == static_cast<int64_t>(kind) && h.number >= k.pin &&
+           h.number / k.of <= first / k.of - k.ring;
+  });
+  for (int64_t i = 0; i < count; ++i)
+    held_.push_back({next_ + i, static_cast<int64_t>(kind), first + i});
+  seen_.clear();
+  for (const Held &h : held_) {
+    const Kind &own = p.kinds[static_cast<size_t>(h.kind)];
+    const int64_t at = static_cast<int64_t>(seen_.size());
+    const int64_t slot = h.number < own.pin
+                             ? h.number
+                             : own.pin + (h.number - own.pin) % ring_tokens(own, p.call_most);
+    seen_.push_back(
+        {h.block, kind_slots_[static_cast<size_t>(h.kind)] + slot, at, at, h.block >= next_});
+  }
+  next_ += count;
   return {};
 }
 
@@ -146,12 +189,17 @@ std::vector<Run> BlockCache::replay() {
 }
 
 Status BlockCache::restore(const State &s) {
-  bool good = s.oldest >= 0 && s.oldest <= s.next && s.next - s.oldest <= ring_ &&
+  const bool kinds = !policies_[0].kinds.empty();
+  bool good = s.oldest >= 0 && s.oldest <= s.next && (kinds || s.next - s.oldest <= ring_) &&
               static_cast<int64_t>(s.pinned.size()) == std::min(pin_, s.next);
   for (int64_t b : s.pinned)
     good &= b >= 0 && b < s.next;
-  if (!good)
+  for (const Held &h : s.held)
+    good &= h.kind >= 0 && h.kind < static_cast<int64_t>(policies_[0].kinds.size()) &&
+            h.block >= 0 && h.block < s.next && h.number >= 0;
+  if (!good || static_cast<int64_t>(s.held.size()) > slots())
     return Status::invalid_input("the state of a cache does not fit this one");
+  held_ = s.held;
   oldest_ = s.oldest;
   next_ = s.next;
   pinned_ = s.pinned;

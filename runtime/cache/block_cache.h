@@ -29,6 +29,14 @@ struct Run {
   bool operator==(const Run &) const = default;
 };
 
+// A token of a kind.
+struct Held {
+  int64_t block = 0; // its number among all tokens
+  int64_t kind = 0;
+  int64_t number = 0; // among those of its kind
+  bool operator==(const Held &) const = default;
+};
+
 class BlockCache {
 public:
   // Several policies share one cache where the kernels of several specs read it; they
@@ -42,6 +50,9 @@ public:
   // Blocks first..first+count-1 are to run, seen by policy `which`; new ones are admitted
   // if their keys `stay`. Nothing changes if it fails.
   Status begin(size_t which, int64_t first, int64_t count, bool stay);
+  // The next `count` tokens, of a kind: what the kind has no more room for goes first. All
+  // that is left is seen, in the order in which it came, and its places are its positions.
+  Status begin_kind(size_t kind, int64_t count);
   // One of replay()'s runs: it sees the pinned blocks and itself.
   Status begin_replay(Run run) { return begin_seeing(0, run.first, run.count, true, 0); }
   // What that call sees, in the order of their positions.
@@ -58,9 +69,10 @@ public:
   struct State {
     int64_t oldest = 0, next = 0;
     std::vector<int64_t> pinned;
+    std::vector<Held> held; // of caches of kinds
     bool operator==(const State &) const = default;
   };
-  State state() const { return {oldest_, next_, pinned_}; }
+  State state() const { return {oldest_, next_, pinned_, held_}; }
   Status restore(const State &state);
 
 private:
@@ -73,6 +85,8 @@ private:
   std::vector<int64_t> pinned_;           // blocks in the pinned slots
   int64_t oldest_ = 0, next_ = 0;         // the ring holds oldest_..next_-1, but pinned ones
   std::vector<Seen> seen_;
+  std::vector<int64_t> kind_slots_; // per kind: its first slot
+  std::vector<Held> held_;          // in the order in which they came
 };
 
 } // namespace attn::cache

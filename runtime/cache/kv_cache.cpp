@@ -6,6 +6,7 @@
 #include "runtime/ops/kv_cache.h"
 #include <algorithm>
 #include <cstring>
+#include <ranges>
 
 namespace attn::cache {
 
@@ -64,6 +65,17 @@ Status KvCache::begin(size_t which, int64_t first, int64_t count, bool stay) {
   return {};
 }
 
+Status KvCache::begin_kind(size_t kind, int64_t count) {
+  if (shape_.block_tokens != 1)
+    return Status::usage("kinds of tokens come token by token, not in blocks of ",
+                         shape_.block_tokens);
+  ATTN_RETURN_IF_ERROR(lanes_[0].begin_kind(kind, count));
+  begun_[0] = true;
+  which_ = 0;
+  first_ = static_cast<int64_t>(blocks().seen().size()) - count;
+  return {};
+}
+
 Status KvCache::begin_replay(Run run) {
   if (lanes_.size() > 1)
     return Status::usage("a cache with lanes does not replay");
@@ -75,7 +87,7 @@ Status KvCache::begin_replay(Run run) {
 
 Result<Seen> KvCache::find(int64_t lane, int64_t block) const {
   if (begun_[static_cast<size_t>(lane)])
-    for (const Seen &s : blocks(lane).seen())
+    for (const Seen &s : blocks(lane).seen() | std::views::reverse) // a call's are the newest
       if (s.in_call && s.block == block)
         return s;
   return Status::usage("block ", block, " of lane ", lane, " is not in the call");
@@ -232,6 +244,9 @@ Result<std::vector<std::byte>> KvCache::snapshot() {
     append(&state.next, sizeof state.next);
     append(&pinned, sizeof pinned);
     append(state.pinned.data(), pinned * sizeof(int64_t));
+    const uint64_t held = state.held.size();
+    append(&held, sizeof held);
+    append(state.held.data(), held * sizeof(Held));
   }
   ATTN_RETURN_IF_ERROR(each_part([&](Buffer *buffer, void *memory, size_t size) -> Status {
     if (!buffer) {
@@ -262,6 +277,11 @@ Status KvCache::restore(std::span<const std::byte> bytes) {
       return damaged;
     state.pinned.resize(pinned);
     take(state.pinned.data(), pinned * sizeof(int64_t));
+    uint64_t held = 0;
+    if (!take(&held, sizeof held) || held > bytes.size() / sizeof(Held))
+      return damaged;
+    state.held.resize(held);
+    take(state.held.data(), held * sizeof(Held));
     ATTN_RETURN_IF_ERROR(lane.restore(state));
   }
   size_t size = 0;

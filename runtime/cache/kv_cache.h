@@ -38,7 +38,8 @@ public:
 
   // BlockCache::begin for every lane that has come to its first block.
   Status begin(size_t which, int64_t first, int64_t count, bool stay);
-  Status begin_replay(Run run); // one of replay(), which caches with one lane have
+  Status begin_kind(size_t kind, int64_t count); // BlockCache::begin_kind; blocks are tokens
+  Status begin_replay(Run run);                  // one of replay(), which caches with one lane have
   // Then a block's raw keys and values, (token, head, dim) each; `block` is the lane's own.
   Status write(int64_t lane, int64_t block, const float *k, const float *v);
   // Rotates a block's queries, (token, head, dim), in place.

@@ -35,8 +35,28 @@ template <typename P, typename Visit> void each_name(P &p, Visit visit) {
 
 } // namespace
 
+// "text 512 512 1"
+static Result<Kind> parse_kind(std::string_view text) {
+  Kind kind;
+  const size_t end = text.find(' ');
+  kind.name = text.substr(0, end);
+  text.remove_prefix(std::min(text.size(), kind.name.size()));
+  for (int64_t *number : {&kind.pin, &kind.ring, &kind.of}) {
+    text.remove_prefix(std::min<size_t>(text.size(), 1));
+    auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+    if (error != std::errc())
+      return Status::invalid_input("a cache's record has a kind without three numbers");
+    text.remove_prefix(static_cast<size_t>(at - text.data()));
+  }
+  if (!text.empty())
+    return Status::invalid_input("a cache's record has a kind with more than three numbers");
+  return kind;
+}
+
 std::string policy_text(const Policy &policy) {
   std::string text;
+  for (const Kind &k : policy.kinds)
+    text += concat("kind ", k.name, " ", k.pin, " ", k.ring, " ", k.of, "\n");
   each_number(policy, [&](const char *name, auto value, int64_t, int64_t) {
     text += concat(name, " ", static_cast<int64_t>(value), "\n");
   });
@@ -65,6 +85,14 @@ Status check_policy(const Policy &policy) {
   if (policy.lanes > 1 && policy.call_most > 1)
     return Status::invalid_input("a cache of several lanes takes calls of one block, not ",
                                  policy.call_most);
+  for (const Kind &k : policy.kinds)
+    if (k.name.empty() || !is_printable_name(k.name) || k.pin < 0 || k.ring < 1 || k.of < 1 ||
+        k.pin > kMostBlocks || k.ring > kMostBlocks / k.of)
+      return Status::invalid_input("a cache's kind has pin ", k.pin, ", ring ", k.ring, " of ",
+                                   k.of);
+  if (!policy.kinds.empty() &&
+      (policy.pin || policy.ring || policy.spare || policy.lanes > 1 || policy.replay))
+    return Status::invalid_input("a cache of kinds has no pin, ring, spare, lanes or replay");
   each_name(policy, [&](const char *name, const std::string &value) {
     if (status.ok() && !is_printable_name(value))
       status = Status::invalid_input("a cache's ", name, " is not a name");
@@ -84,6 +112,11 @@ Result<Policy> parse_policy(std::string_view text) {
     int64_t number = 0;
     auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     bool known = false;
+    if (name == "kind") {
+      ATTN_ASSIGN_OR_RETURN(Kind kind, parse_kind(value));
+      policy.kinds.push_back(std::move(kind));
+      continue;
+    }
     each_name(policy, [&](std::string_view each, std::string &field) {
       if (each == name) {
         field = value;

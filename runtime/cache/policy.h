@@ -9,12 +9,20 @@
 
 namespace attn::cache {
 
+// Of one kind of tokens the first `pin` stay, and the newest `ring` blocks of `of` tokens.
+struct Kind {
+  std::string name;
+  int64_t pin = 0, ring = 1, of = 1;
+  bool operator==(const Kind &) const = default;
+};
+
 // specs/LANGUAGE.md, section 7, says what these mean. Counts are in blocks.
 struct Policy {
   enum class Recache : uint8_t { none, on_prompt, on_block };
   enum class Pinned : uint8_t { keep, refresh, move };
 
   int64_t pin = 0, ring = 0; // ring 0: nothing outlives a call
+  std::vector<Kind> kinds;   // of tokens that are kept apart; then a block is a token
   int64_t spare = 0, lanes = 1;
   int64_t call_least = 1, call_most = 1; // blocks of one call
   bool pin_adjacent = false;

@@ -52,7 +52,7 @@ ROWS = [
     (41, "RepVideo", ["dense"], "mixes layers before attention"),
     (42, "IR-Diffusion", ["papers/ir_diffusion"], None),
     (43, "DeRIS", ["dense"], None),
-    (44, "StreamingVLM", ["papers/streaming_vlm"], None),
+    (44, "StreamingVLM", ["papers/streaming_vlm", "streaming/streaming_vlm"], None),
     (45, "Re-ttention", [], "keeps denominators between steps"),
     (46, "Vision Remember", ["papers/vision_remember"], None),
     (47, "VMoBA", [], CHOICE),

@@ -21,6 +21,8 @@ static cache::Policy policyOf(const spec::AttentionSpec &spec) {
       if (param.implicit && param.name == "len_" + spec.cache->tokens)
         policy.length_param = param.name;
   } else if (spec.cache) {
+    for (const spec::CacheKind &kind : spec.cache->kinds)
+      policy.kinds.push_back({kind.name, kind.pin, kind.ring, kind.of});
     policy.pin = spec.cache->pin;
     policy.ring = spec.cache->ring;
     policy.spare = spec.cache->spare;

@@ -46,9 +46,14 @@ TEST(CachePolicy, ComesBackFromItsText) {
   p.call_most = 5;
   p.first_param = "start";
   p.pinned = Policy::Pinned::move;
-  auto again = parse_policy(policy_text(p));
-  ASSERT_TRUE(again.ok()) << again.status().to_string();
-  EXPECT_EQ(*again, p);
+  Policy kinds;
+  kinds.kinds = {{"text", 512, 512, 1}, {"vision", 0, 16, 12}};
+  kinds.tail_param = "pads";
+  for (const Policy &each : {p, kinds}) {
+    auto again = parse_policy(policy_text(each));
+    ASSERT_TRUE(again.ok()) << again.status().to_string();
+    EXPECT_EQ(*again, each);
+  }
 }
 
 TEST(CachePolicy, RefusesDamagedText) {
@@ -61,6 +66,10 @@ TEST(CachePolicy, RefusesDamagedText) {
       {"lanes 65\n", "'lanes 65'"},
       {"lanes 2\ncall_most 2\n", "takes calls of one block, not 2"},
       {"call_least 3\n", "calls have 3..1 blocks"},
+      {"kind text 1\n", "a kind without three numbers"},
+      {"kind text 1 2 3 4\n", "a kind with more than three numbers"},
+      {"kind text 1 0 1\n", "a cache's kind has pin 1, ring 0 of 1"},
+      {"kind text 1 2 1\nring 2\n", "a cache of kinds has no pin, ring"},
       {"colour 3\n", "'colour 3'"},
       {"pin \x1b[2J\n", "'?'"}};
   for (auto [text, message] : cases) {
@@ -134,6 +143,28 @@ TEST(BlockCache, SpareBlocksCanBeTakenBackAndNoMore) {
   for (const Seen &s : cache.seen())
     seen.push_back(s.block);
   EXPECT_EQ(seen, (std::vector<int64_t>{15, 16, 17, 18}));
+}
+
+TEST(BlockCache, AKindIsEvictedWhenMoreOfItComes) {
+  Policy p;
+  p.kinds = {{"text", 1, 2, 1}, {"vision", 0, 2, 3}};
+  p.call_most = 3;
+  BlockCache cache = make(p);
+  EXPECT_NE(cache.begin_kind(2, 1).message().find("there is no kind 2"), std::string::npos);
+  EXPECT_NE(cache.begin_kind(1, 2).message().find("3..3 are declared"), std::string::npos);
+  EXPECT_NE(cache.begin_kind(0, 4).message().find("1..3 are declared"), std::string::npos);
+  for (size_t kind : {0, 1, 0, 1, 1})
+    ASSERT_TRUE(cache.begin_kind(kind, 3).ok());
+  std::vector<int64_t> seen, slots;
+  for (const Seen &s : cache.seen()) {
+    EXPECT_EQ(s.position, static_cast<int64_t>(seen.size()));
+    EXPECT_EQ(s.in_call, s.block >= 12);
+    seen.push_back(s.block);
+    slots.push_back(s.slot);
+  }
+  // Text 0 is pinned; of 1, 2 | 6, 7, 8 all but 1 stay, as 2 is the newest but one when 6 comes.
+  EXPECT_EQ(seen, (std::vector<int64_t>{0, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14}));
+  EXPECT_EQ(slots, (std::vector<int64_t>{0, 2, 3, 4, 1, 8, 9, 10, 5, 6, 7}));
 }
 
 TEST(BlockCache, SpecsThatShareOneAgree) {

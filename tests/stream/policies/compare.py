@@ -37,6 +37,8 @@ CASES = {
                             make=lambda s: p.rolling_forcing(s, 300), moves=True),
     "stream_diffusion_v2": dict(specs=["stream_diffusion_v2"], shape=(1, 7, 2),
                                 make=lambda s: p.stream_diffusion(s, 400)),
+    "streaming_vlm": dict(specs=["streaming_vlm"], shape=(1, 1, 2), params={}, moves=True,
+                          make=lambda s: p.streaming_vlm(s, 120)),
     "next_frame_diffusion": dict(specs=["next_frame_diffusion"], shape=(1, 4, 2),
                                  make=lambda s: p.next_frame_diffusion(s, 500)),
     "rain": dict(specs=["rain"], shape=(4, 5, 2), make=lambda s: p.rain(s, 300), unrotated=True),
@@ -45,7 +47,7 @@ CASES = {
                 make=lambda s: p.moa(s, 256, 400, SPANS), tables={"span": SPANS}),
 }
 KINDS = {"block": 0, "denoise": 0, "clean": 1, "prefill": 1}
-EVENTS = {"block": 0, "lanes": 0, "prompt": 1, "rebuild": 1, "discard": 2}
+EVENTS = {"block": 0, "lanes": 0, "prompt": 1, "rebuild": 1, "discard": 2, "kind": 3}
 
 
 def write_calls(path, calls):

@@ -337,3 +337,42 @@ def moa(source, prompt, decode, spans, block=64):
                 j = keys[:, 0]
                 mask[head, row] = (j <= i) & ((j < block) | (j >= newest))
         yield see(call, q, ids[:, 0], ids[:, 1], [(np.concatenate(k_of, 1), np.concatenate(v_of, 1), keys)], mask)
+
+
+def streaming_vlm(source, seconds, sink=512, window=512, chunks=16, chunk=12, most_text=8):
+    """StreamingVLM: a chunk of vision tokens each second, and some text tokens after it. Of text the
+    first 512 and the newest 512 stay, the next one counted; of vision the newest 16 chunks. Either is
+    pruned when more of it comes. Keys are kept raw, and all that is left is rotated by contiguous
+    places. One frame is one token here.
+    """
+    raw = []  # (kind, number within the kind, k, v, ids), in the order of arrival
+    seen = {"text": 0, "vision": 0}
+
+    def left(row, kind, first):
+        if row[0] != kind or kind == "text" and row[1] < sink:
+            return True
+        if kind == "text":
+            return row[1] > first - window
+        return row[1] // chunk > first // chunk - chunks
+
+    token = 0
+    for second in range(seconds):
+        text = int(source.random.integers(1, 3 * most_text + 1))
+        pieces = [("vision", chunk)] + [("text", min(most_text, text - i)) for i in range(0, text, most_text)]
+        for kind, count in pieces:
+            now = list(range(token, token + count))
+            call = Call(kind, "kind", ["text", "vision"].index(kind), count, True, source.call(now), now)
+            q, k, v, ids = source.gather(call.given, now)
+            first = seen[kind]
+            raw = [row for row in raw if left(row, kind, first)]
+            for i in range(count):
+                raw.append((kind, first + i, k[:, i:i + 1], v[:, i:i + 1], ids[i:i + 1]))
+            seen[kind] += count
+            token += count
+            keys = np.concatenate([row[4] for row in raw])
+            keys[:, 3] = np.arange(len(keys))
+            places = keys[-count:, 3]
+            mask = np.arange(len(keys)) <= places[:, None]
+            yield see(call, q, places, ids[:, 1], [(roped(np.concatenate([row[2] for row in raw], 1), keys),
+                                                   np.concatenate([row[3] for row in raw], 1), keys)],
+                      np.broadcast_to(mask, (source.heads, *mask.shape)))

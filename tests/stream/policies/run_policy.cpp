@@ -10,7 +10,7 @@
 //
 // CALLS: i32 words event, spec, first, count, keep, blocks; then for each block its number
 // and q, k, v as f32 (heads, rows, dim). Events: 0 a call, 1 the blocks that a recache
-// asks for, 2 the newest `count` blocks are taken back.
+// asks for, 2 the newest `count` blocks are taken back, 3 tokens of kind `first`.
 // OUT, for each lane of each call: i32 lane, first, count, rows, keys; keys as
 // i32 (block, row, call, place); u8 admitted (heads, rows, keys); f32 out (heads, rows, dim).
 #include "runtime/cache/kv_cache.h"
@@ -119,6 +119,8 @@ public:
       if (w[0] == 1)
         for (const cache::Run &run : cache_->replay())
           call(0, o_.specs[0] + "_recache", run.first, run.count, true, given, true);
+      else if (w[0] == 3)
+        call(0, o_.specs[0], cache_->blocks().next(), w[3], true, given, false, w[2]);
       else
         call(static_cast<size_t>(w[1]), o_.specs[static_cast<size_t>(w[1])], w[2], w[3], w[4],
              given);
@@ -200,9 +202,10 @@ private:
   }
 
   void call(size_t which, const std::string &name, int64_t first, int64_t count, bool stay,
-            const std::map<int64_t, Block> &given, bool replaying = false) {
-    check(replaying ? cache_->begin_replay({first, count})
-                    : cache_->begin(which, first, count, stay));
+            const std::map<int64_t, Block> &given, bool replaying = false, int64_t kind = -1) {
+    check(kind >= 0   ? cache_->begin_kind(static_cast<size_t>(kind), count)
+          : replaying ? cache_->begin_replay({first, count})
+                      : cache_->begin(which, first, count, stay));
     const int64_t n = count * rows_, width = o_.heads * kDim;
     std::vector<float> q(static_cast<size_t>(lanes_ * n * width));
     for (int64_t lane = 0; lane < lanes_; ++lane)
