@@ -260,20 +260,20 @@ private:
   }
 
   Status append_any(Node node) {
-    if (casts_to_itself(node)) {
-      node.op = "Identity";
+    if (node.op == "CastLike" && node.input(1) != kAbsent) { // only the type of input 1 counts
+      node.op = "Cast";
+      node.set("to", static_cast<int64_t>(onnx_type(graph_.values[node.inputs[1]].type.dtype)));
       node.inputs.resize(1);
     }
+    if (casts_to_itself(node))
+      node.op = "Identity";
     return needs_f32(node) ? append_widened(std::move(node)) : append(std::move(node));
   }
 
   bool casts_to_itself(const Node &node) const {
-    if ((node.op != "Cast" && node.op != "CastLike") || node.input(0) == kAbsent)
-      return false;
-    const DType from = graph_.values[node.inputs[0]].type.dtype;
-    if (node.op == "Cast")
-      return node.integer("to", 0) == static_cast<int64_t>(onnx_type(from));
-    return node.input(1) != kAbsent && graph_.values[node.inputs[1]].type.dtype == from;
+    return node.op == "Cast" && node.input(0) != kAbsent &&
+           node.integer("to", 0) ==
+               static_cast<int64_t>(onnx_type(graph_.values[node.inputs[0]].type.dtype));
   }
 
   static bool is_narrow(DType t) { return t == DType::f16 || t == DType::bf16; }

@@ -75,17 +75,14 @@ KernelResult make_where(const MakeContext &c) {
 
 // ---- Cast -----------------------------------------------------------------
 
-// Cast names its type, CastLike has an operand of it.
+// CastLike is one whose second input is missing: the builder makes Casts of all others.
 Status infer_cast(InferContext &c) {
   ATTN_RETURN_IF_ERROR(c.require(0, "the input"));
+  if (c.node.op == "CastLike")
+    return c.require(1, "the tensor whose type is taken");
   DType to;
-  if (c.node.op == "CastLike") {
-    ATTN_RETURN_IF_ERROR(c.require(1, "the tensor whose type is taken"));
-    to = c.dtype(1);
-  } else {
-    auto code = static_cast<onnx::DataType>(c.node.integer("to", 0));
-    ATTN_RETURN_IF_ERROR(graph::convert_type(code, to));
-  }
+  ATTN_RETURN_IF_ERROR(
+      graph::convert_type(static_cast<onnx::DataType>(c.node.integer("to", 0)), to));
   c.set({to, c.shape(0)});
   return {};
 }
