@@ -44,6 +44,9 @@ expect 2 "v.xyz: frames are not written as .xyz; name a file that ends in .mp4" 
 expect 0 "" "$model" "${ref[@]}" --frames 1 --out "$dir/dotted.d/"
 expect 2 "leave it out" "$model" "${ref[@]}" --out "$dir/x.npy" --scale 2
 expect 1 "the prompt '' has 0 words" "$model" "${ref[@]}" --prompt ""
+# Closed, standard output is no other file that is opened.
+"$stream" "$model" "${ref[@]}" --frames 4 --out - >&- 2>"$dir/err"
+[ $? -eq 3 ] && grep -q "cannot write it" "$dir/err" || { echo "FAILED: closed output"; cat "$dir/err"; failures=$((failures + 1)); }
 # Refused before the first frame of a stream that would never end.
 expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --stats "$dir/none/s.json"
 expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --out "$dir/none/v.mp4"

@@ -165,6 +165,9 @@ for command in "$run inspect f32.attnb" "$run inspect f32.attnb --json" "$run de
   "$attnc compile window.attn --stop-after attn" "$attnc compile window.attn -o -" "$attnc --help"; do
   expect 3 "cannot write standard output: No space left on device" to_full $command
 done
+closed() { "$@" >&-; }
+expect 3 "cannot write standard output: Bad file descriptor" closed "$run" inspect f32.attnb
+expect 3 "cannot write standard output: Bad file descriptor" closed "$attnc" explain window.attn --shape i=64
 expect 3 "No space left" "$attnc" compile window.attn -o /dev/full
 expect 3 "No space left" "$attnc" mask window.attn --shape i=8 -o /dev/full
 [ $failures -eq 0 ] && echo "all bad-input tests passed"

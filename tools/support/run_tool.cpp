@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <iostream>
 #include <new>
 #include <system_error>
@@ -63,6 +64,14 @@ int fail(const CLI::App &app, ExitCode code, const std::string &message) {
   return code;
 }
 
+// A stream that the caller has closed is not to become the first file that is opened, and
+// be written to: what reads fails and what writes fails.
+void keep_standard_streams() {
+  for (int stream = 0; stream < 3; ++stream)
+    if (::fcntl(stream, F_GETFD) < 0 && ::open("/dev/null", O_RDONLY) < 0)
+      return;
+}
+
 int parse_and_act(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
   try {
     app.parse(argc, argv);
@@ -79,6 +88,7 @@ int parse_and_act(CLI::App &app, int argc, char **argv, const std::function<int(
 } // namespace
 
 int run_tool(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
+  keep_standard_streams();
   std::signal(SIGXFSZ, SIG_IGN); // a file grown too large is a failed write
   int code = kDone;
   try {
