@@ -127,15 +127,17 @@ Value DecodeLowering::keyNumbers(LaneBuilder &b, Value tile, Value key) {
 }
 
 // Asks for `count` dims of a row of the next block, into the second level: the first is
-// for this block. Past the end of the keys this costs its instructions only.
+// for this block. Where it is not `wanted`, and past the end of the keys, this costs its
+// instructions only.
 void DecodeLowering::prefetchNext(LaneBuilder &b, const KeyRows &tile, const Body &body, Value row,
-                                  int64_t first, int64_t count) {
+                                  int64_t first, int64_t count, Value wanted) {
   constexpr int64_t kLineBytes = 64;
   const BindingRows &rows = keyBindings[tile.binding];
   int64_t size = rows.element.getIntOrFloatBitWidth() / 8;
   Value slot = b.add(b.add(body.slot, row), kernel.getBlockK());
   Value address = b.address(rows.base, rows.element, b.mul(slot, rows.stride));
+  address = b.select(wanted, b.address(address, b.i8(), first * size), arena);
   for (int64_t at = 0; at < count * size; at += kLineBytes)
-    LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), first * size + at),
+    LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), at),
                            /*rw=*/0, /*hint=*/2, /*cache=*/1);
 }

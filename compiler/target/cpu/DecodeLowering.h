@@ -94,8 +94,8 @@ private:
   Value keyRow(LaneBuilder &b, int64_t binding, const Body &body, Value row);
   void loadKeyNumbers(LaneBuilder &b, Value tile, const Body &body);
   Value keyNumbers(LaneBuilder &b, Value tile, Value key);
-  void prefetchNext(LaneBuilder &b, const KeyRows &keys, const Body &body, Value row, int64_t first,
-                    int64_t count);
+  void prefetchNext(LaneBuilder &b, const KeyRows &keys, const Body &body, Value row,
+                    int64_t first, int64_t count, Value wanted);
 
   // DecodeProducts.cpp
   void lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body);

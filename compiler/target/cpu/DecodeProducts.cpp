@@ -38,8 +38,6 @@ void DecodeLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &bo
     for (int64_t i = 0; i < keyCount; ++i) {
       Value row = b.add(first, i);
       address.push_back(keyRow(b, k.binding, body, row));
-      if (body.full)
-        prefetchNext(b, k, body, row, 0, k.dim);
     }
     // vpdpbusd multiplies q + 128 with k, so a score starts at -128 * (sum of k).
     if (scoreKind == DotKind::int8)
@@ -55,10 +53,18 @@ void DecodeLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &bo
       SmallVector<Value> sum;
       for (int64_t r = 0; r < group; ++r)
         sum.append(start.begin(), start.end());
+      // Once, not for each group of rows; and a few lines at a time, or the loads wait
+      // behind them.
+      Value isFirst =
+          arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, rows, b.constI64(0));
       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
         SmallVector<Value> x;
-        for (int64_t i = 0; i < keyCount; ++i)
+        for (int64_t i = 0; i < keyCount; ++i) {
           x.push_back(key(address[i], chunk));
+          if (body.full)
+            prefetchNext(b, k, body, b.add(first, i), chunk * dims,
+                         std::min(dims, k.dim - chunk * dims), isFirst);
+        }
         for (int64_t r = 0; r < group; ++r) {
           Value q = b.load(b.lanes(unit), b.address(plane, b.f32(), (r * chunks + chunk) * width),
                            width * 4);
@@ -152,6 +158,8 @@ void DecodeLowering::addValues(LaneBuilder &b, const KeyRows &v, const Body &bod
   };
   b.loop(b.constI64(0), rowGroups, 1, [&](Value rows) {
     Value row = b.mul(rows, group);
+    Value isFirst =
+        arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, rows, b.constI64(0));
     SmallVector<Value> out, probabilities, sum;
     for (int64_t r = 0; r < group; ++r) {
       Value at = b.add(row, r);
@@ -168,14 +176,10 @@ void DecodeLowering::addValues(LaneBuilder &b, const KeyRows &v, const Body &bod
     }
     sum = b.loop(b.constI64(0), body.count, unroll, sum, [&](Value key, ValueRange state) {
       SmallVector<Value> sum(state);
-      if (body.full) // once, not for each group of rows
-        b.ifThen(
-            arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, rows, b.constI64(0)),
-            [&] {
-              for (int64_t u = 0; u < unroll; ++u)
-                prefetchNext(b, v, body, b.add(key, u), first * width,
-                             std::min(count * width, v.dim - first * width));
-            });
+      if (body.full)
+        for (int64_t u = 0; u < unroll; ++u)
+          prefetchNext(b, v, body, b.add(key, u), first * width,
+                       std::min(count * width, v.dim - first * width), isFirst);
       for (int64_t u = 0; u < unroll; u += step) {
         SmallVector<Value> x = values(b.add(key, u));
         for (int64_t r = 0; r < group; ++r) {

@@ -156,7 +156,8 @@ std::function<float()> noise(unsigned seed) {
   return [=] { return (*normal)(*random); };
 }
 
-void launch(const CpuCase &c, const CpuKernel &kernel, Form form, Tensors &t) {
+void launch(const CpuCase &c, const CpuKernel &kernel, Form form, Tensors &t,
+            uint32_t grain = 0) {
   std::vector<uint32_t> words = call_words(c, kernel.info);
   std::vector<KernelBuffer> buffers;
   size_t index = 0;
@@ -197,7 +198,7 @@ void launch(const CpuCase &c, const CpuKernel &kernel, Form form, Tensors &t) {
     buffers.push_back({tensor->memory.data(), tensor->memory.size()});
   }
   if (form == Form::few_rows) {
-    std::string problem = call_decode(kernel, words, buffers);
+    std::string problem = call_decode(kernel, words, buffers, grain);
     if (!problem.empty())
       std::fprintf(stderr, "%s\n", problem.c_str());
     return;
@@ -334,6 +335,16 @@ CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel, Form form) {
   if (norm > 0)
     e.frobenius = std::max(e.frobenius, std::sqrt(error / norm));
   return e;
+}
+
+std::vector<char> decoded_bytes(const CpuCase &c, const CpuKernel &kernel, uint32_t grain) {
+  auto normal = noise(7);
+  Fill fill = [&](int, int, int, int) { return normal(); };
+  Tensors t = make_tensors(c, fill, fill, fill);
+  launch(c, kernel, Form::few_rows, t, grain);
+  std::vector<char> bytes(t.o.memory.data(), t.o.memory.data() + t.o.memory.size());
+  bytes.insert(bytes.end(), t.lse.memory.data(), t.lse.memory.data() + t.lse.memory.size());
+  return bytes;
 }
 
 int mask_mismatches(const CpuCase &c, const CpuKernel &kernel, Form form) {

@@ -47,6 +47,10 @@ struct CpuErrors {
 
 CpuErrors run_cpu(const CpuCase &c, const CpuKernel &kernel, Form form);
 
+// The bits of O and LSE that the form for few rows leaves when its pieces are run in
+// runs of `grain`, the last first.
+std::vector<char> decoded_bytes(const CpuCase &c, const CpuKernel &kernel, uint32_t grain);
+
 // Counts the pairs on which kernel and definition disagree: with q = 0 and one-hot
 // V the support of the output is the mask. Needs v_dim >= the number of slots.
 int mask_mismatches(const CpuCase &c, const CpuKernel &kernel, Form form);

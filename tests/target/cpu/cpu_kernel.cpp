@@ -8,6 +8,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include <algorithm>
 #include <ctime>
 #include <dlfcn.h>
 #include <sys/mman.h>
@@ -62,22 +63,29 @@ std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
   return call.run(kernel.image, kernel.info.symbol, result);
 }
 
-std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
-                        const std::vector<KernelBuffer> &buffers) {
-  GuardedBuffer arena((kernel.info.arena_bytes + 63) / 64 * 64);
+std::vector<uint32_t> call_plan(const CpuKernel &kernel, std::vector<uint32_t> words,
+                                std::string &problem) {
   std::vector<uint32_t> plan(ATTN_PLAN_WORDS);
-  KernelBuffer word_bytes{words.data(), 4 * words.size()};
-  if (kernel.emulated) {
-    EmulatedCall call;
-    call.pass(word_bytes);
-    call.pass(KernelBuffer{plan.data(), 4 * plan.size()});
-    uint64_t result;
-    std::string problem = call.run(kernel.image, kernel.info.symbol + "_decode_plan", result);
-    if (!problem.empty())
-      return problem;
-  } else {
+  if (!kernel.emulated) {
     kernel.decode_plan(words.data(), plan.data());
+    return plan;
   }
+  EmulatedCall call;
+  call.pass(KernelBuffer{words.data(), 4 * words.size()});
+  call.pass(KernelBuffer{plan.data(), 4 * plan.size()});
+  uint64_t result;
+  problem = call.run(kernel.image, kernel.info.symbol + "_decode_plan", result);
+  return plan;
+}
+
+std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
+                        const std::vector<KernelBuffer> &buffers, uint32_t grain) {
+  GuardedBuffer arena((kernel.info.arena_bytes + 63) / 64 * 64);
+  KernelBuffer word_bytes{words.data(), 4 * words.size()};
+  std::string problem;
+  std::vector<uint32_t> plan = call_plan(kernel, words, problem);
+  if (!problem.empty())
+    return problem;
   uint32_t pieces = plan[ATTN_PLAN_PIECES], tiles = plan[ATTN_PLAN_TILES];
   GuardedBuffer parts(size_t(pieces) * plan[ATTN_PLAN_PIECE_BYTES]);
   std::vector<void *> pointers;
@@ -99,8 +107,9 @@ std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
     uint64_t result;
     return call.run(kernel.image, kernel.info.symbol + suffix, result);
   };
-  std::string problem = run(kernel.decode_walk, "_decode_walk", pieces / 2, pieces);
-  problem += run(kernel.decode_walk, "_decode_walk", 0, pieces / 2);
+  grain = grain ? grain : (pieces + 1) / 2;
+  for (uint32_t end = pieces; end > 0 && problem.empty(); end -= std::min(end, grain))
+    problem += run(kernel.decode_walk, "_decode_walk", end - std::min(end, grain), end);
   return problem + run(kernel.decode_finish, "_decode_finish", 0, tiles);
 }
 

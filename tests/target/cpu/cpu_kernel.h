@@ -32,10 +32,13 @@ struct KernelBuffer {
 // went wrong.
 std::string call_kernel(const CpuKernel &kernel, std::vector<uint32_t> words,
                         const std::vector<KernelBuffer> &buffers, uint32_t begin, uint32_t end);
-// Runs the form for few query rows, whatever its plan thinks of the call: the later
-// half of the pieces first, then the rows of all tiles.
+// What the kernel's form for few query rows plans for a call.
+std::vector<uint32_t> call_plan(const CpuKernel &kernel, std::vector<uint32_t> words,
+                                std::string &problem);
+// Runs that form, whatever its plan thinks of the call: `grain` pieces at a time (0:
+// half of them), the last first, then the rows of all tiles.
 std::string call_decode(const CpuKernel &kernel, std::vector<uint32_t> words,
-                        const std::vector<KernelBuffer> &buffers);
+                        const std::vector<KernelBuffer> &buffers, uint32_t grain = 0);
 // The exported ranges of one query tile of batch entry 0, head 0.
 uint32_t call_ranges(const CpuKernel &kernel, std::vector<uint32_t> words, uint32_t q_tile,
                      std::vector<uint32_t> &out, uint32_t capacity);

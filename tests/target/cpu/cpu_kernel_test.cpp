@@ -83,6 +83,32 @@ TEST_P(CpuKernelTest, RowsThatAttendNothing) {
   expect_within(c, *kernel);
 }
 
+// One KV head with many keys is cut into chunks; as many heads of as few keys are not.
+// How the pieces are shared out changes no bit.
+TEST_P(CpuKernelTest, KeysAreCutForFewRows) {
+  CpuCase c = causal();
+  c.kernel.qk_dim = 32, c.kernel.v_dim = 24;
+  c.heads = 5, c.kv_heads = 1;
+  c.q_len = 3, c.q_position = 4950;
+  c.segments = {{0, 1000, 0}, {1100, 2101, 3000}, {1000, 100, 2900}, {3300, 7, 4947}};
+  auto kernel = compile(c);
+  if (!kernel->runs())
+    return;
+  auto pieces = [&] {
+    std::string problem;
+    return call_plan(*kernel, call_words(c, kernel->info), problem)[ATTN_PLAN_PIECES];
+  };
+  EXPECT_EQ(pieces(), 3u);
+  expect_within(c, *kernel);
+  std::vector<char> whole = decoded_bytes(c, *kernel, 3);
+  EXPECT_EQ(decoded_bytes(c, *kernel, 1), whole);
+  EXPECT_EQ(decoded_bytes(c, *kernel, 2), whole);
+  c.batch = 2, c.heads = c.kv_heads = 40;
+  c.segments = {{0, 200, 4800}};
+  EXPECT_EQ(pieces(), 80u);
+  expect_within(c, *kernel);
+}
+
 TEST_P(CpuKernelTest, LargeScores) {
   CpuCase c = make();
   auto kernel = compile(c);
