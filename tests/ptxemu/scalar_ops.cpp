@@ -5,6 +5,7 @@
 #include "runtime/base/half.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -209,6 +210,8 @@ Table make_table() {
   t["not.pred"] = [](U a, U, U) { return ~a & 1; };
   t["mov.pred"] = [](U a, U, U) { return a & 1; };
   t["selp.pred"] = [](U a, U b, U c) { return (c & 1 ? a : b) & 1; };
+  t["popc.b32"] = [](U a, U, U) { return U(std::popcount(from<uint32_t>(a))); };
+  t["popc.b64"] = [](U a, U, U) { return U(std::popcount(from<uint64_t>(a))); };
   t["mul.wide.u32"] = [](U a, U b, U) { return U(from<uint32_t>(a)) * from<uint32_t>(b); };
   t["mul.wide.s32"] = [](U a, U b, U) { return to(int64_t(from<int32_t>(a)) * from<int32_t>(b)); };
   t["mul.wide.u16"] = [](U a, U b, U) -> U {

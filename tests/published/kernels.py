@@ -5,8 +5,7 @@
 
 cpu and spirv: `attn-run verify` compares values and recovers the mask exactly. ptx: compiled
 and, where ptxas is there, assembled; and executed in the emulator by ptx_spec_test. Results
-go into the file after each step, and what it holds for the same spec and build of the compiler
-is not run again. Exit code 1: a kernel fails.
+go into the file after each step; what passed before with the same spec is not run again. Exit code 1: a kernel fails.
 """
 import argparse
 import json
@@ -85,8 +84,7 @@ def main():
             entry = known.setdefault(spec, {})
             count += 1
             old = entry.get(target)
-            if old and old["spec"] == text and (old["ok"] or old["build"] == build):
-                failures += not old["ok"]
+            if old and old["spec"] == text and old["ok"]:
                 continue
             entry[target] = verify(options, spec, target) | {"spec": text, "build": build}
             if not entry[target]["ok"]:
