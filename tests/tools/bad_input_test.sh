@@ -63,6 +63,11 @@ expect 2 "attnc: error: unknown command 'frobnicate'; commands are check, compil
 expect 2 "attnc: error: unknown option '--frobnicate'; attnc check --help" "$attnc" check --frobnicate
 expect 2 "attn-run: error: unknown option '--frobnicate'; attn-run verify" "$run" verify --frobnicate=3
 expect 2 "attn-run: error: unexpected argument 'more'" "$run" inspect f32.attnb more
+cp window.attn kept.attn
+expect 2 "--output kept.attn would overwrite SPEC kept.attn" "$attnc" compile kept.attn -o kept.attn
+expect 2 "--output ./kept.attn would overwrite SPEC kept.attn" "$attnc" mask kept.attn --shape i=4 -o ./kept.attn
+expect 2 "--out x.npy would overwrite --lse x.npy" "$run" run f32.attnb --q a.npy --k b.npy --v b.npy --out x.npy --lse x.npy
+cmp window.attn kept.attn || failures=$((failures + 1))
 expect 2 "--shape gives i twice" "$attnc" explain window.attn --shape i=4,i=5
 expect 2 "--shape has 'heads='; write axis=n" "$attnc" explain window.attn --shape heads=
 expect 2 "--set gives width twice" "$attnc" explain window.attn --set width=4 --set width=5

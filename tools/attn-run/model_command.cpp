@@ -22,7 +22,7 @@ struct Options {
   std::string model, inputs, outputs, bundle;
   DeviceChoice device;
   int repeat = 1;
-  bool plain = false;
+  bool plain = false, zeros = false;
 };
 
 Result<ElementType> element_type(graph::DType t) {
@@ -51,14 +51,18 @@ std::string file_of(const std::string &folder, std::string name) {
   return folder + "/" + name + ".npy";
 }
 
-// Inputs without a file are zero. Their shapes decide symbolic dimensions.
+// The arrays' shapes decide symbolic dimensions. With `zeros`, inputs without a file are zero.
 Result<std::map<std::string, NpyArray>> read_inputs(const onnx::Model &model,
-                                                    const std::string &folder) {
+                                                    const std::string &folder, bool zeros) {
   std::map<std::string, NpyArray> inputs;
   for (const onnx::ValueInfo &info : model.inputs) {
     const std::string file = file_of(folder, info.name);
-    if (!std::filesystem::exists(file))
+    if (zeros && !std::filesystem::exists(file))
       continue;
+    if (!std::filesystem::exists(file))
+      return Status::invalid_input("there is no such file for input '", info.name,
+                                   "' of the model; write it, or give --zeros to run with zeros")
+          .at(file);
     ATTN_ASSIGN_OR_RETURN(NpyArray array, read_npy(file));
     inputs.emplace(info.name, std::move(array));
   }
@@ -110,7 +114,7 @@ Status run_often(graph::Session &session, const std::map<std::string, NpyArray> 
 
 Status run_model(const Options &options) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
-  ATTN_ASSIGN_OR_RETURN(auto inputs, read_inputs(model, options.inputs));
+  ATTN_ASSIGN_OR_RETURN(auto inputs, read_inputs(model, options.inputs, options.zeros));
   graph::BuildOptions build;
   for (const auto &[name, array] : inputs)
     build.shapes[name] = array.shape;
@@ -155,6 +159,7 @@ void add_model_command(CLI::App &program, Action &action) {
   command->add_option("--bundle", options->bundle,
                       "kernels for its attention, made by attnc model; default: plain operators");
   options->device.add_to(*command);
+  command->add_flag("--zeros", options->zeros, "take zeros for inputs that have no file");
   command->add_flag("--plain", options->plain, "fuse and remember nothing");
   command->add_option("--repeat", options->repeat, "runs; several print the time of every node")
       ->check(CLI::PositiveNumber);

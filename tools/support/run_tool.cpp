@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <system_error>
@@ -72,7 +73,53 @@ void keep_standard_streams() {
       return;
 }
 
+// Whether the option names what the command writes. --lse is written by attn-run run and
+// read by attn-run merge, which writes --out-lse.
+bool names_output(const CLI::App &command, const std::string &option) {
+  if (option == "--lse")
+    return !command.get_option_no_throw("--out-lse");
+  return option == "--output" || option == "--out" || option == "--out-lse" || option == "--stats";
+}
+
+// The two names of one file in the command line that the command would write over what it
+// reads, or write twice: "--out q.npy would overwrite --q q.npy". Empty: there are none.
+std::string overwritten(const CLI::App &command) {
+  struct Named {
+    std::string option, path;
+    bool output;
+  };
+  std::vector<Named> files;
+  for (const CLI::Option *option : command.get_options())
+    for (const std::string &value : option->results()) {
+      size_t name = value.find('='); // NAME=FILE
+      bool output = names_output(command, option->get_name());
+      files.push_back({option->get_name(), value, output});
+      if (!output && name != std::string::npos)
+        files.push_back({option->get_name(), value.substr(name + 1), false});
+    }
+  for (size_t i = 0; i < files.size(); ++i)
+    for (size_t j = 0; j < files.size(); ++j) {
+      const Named &to = files[i], &from = files[j];
+      std::error_code error; // of what is no file: then it is not the same one
+      bool same = to.path == from.path && to.path != "-"
+                      ? from.output || std::filesystem::is_regular_file(to.path, error)
+                      : std::filesystem::is_regular_file(to.path, error) &&
+                            std::filesystem::equivalent(to.path, from.path, error);
+      if (i != j && to.output && same)
+        return concat(to.option, " ", to.path, " would overwrite ", from.option, " ", from.path,
+                      "; write to another file");
+    }
+  return "";
+}
+
 int parse_and_act(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
+  app.parse_complete_callback([&app] { // before the callbacks of commands, which may act
+    std::string conflict = overwritten(app);
+    for (const CLI::App *command : app.get_subcommands())
+      conflict = conflict.empty() ? overwritten(*command) : conflict;
+    if (!conflict.empty())
+      throw CLI::ValidationError(conflict);
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) { // --help, --version
