@@ -69,7 +69,7 @@ class Attnc:
                 self.arguments += ["--table", f"{name}={folder}/{name}.npy"]
 
     def run(self, command, *more):
-        output = os.path.join(self.folder, command + ".npy")
+        output = os.path.join(self.folder, "output.npy")
         done = subprocess.run([self.program, command, *self.arguments, *more, "-o", output],
                               capture_output=True, text=True)
         if done.returncode:
