@@ -73,6 +73,7 @@ small() { # KiB, then the command
   (ulimit -f "$1" && shift && exec "$@")
 }
 expect 3 "full.npy" small 200 "$stream" "$model" "$bundle" --frames 60000 --quiet --out "$dir/full.npy"
+expect 3 "ffmpeg failed" small 48 "$stream" "$model" "$bundle" --frames 3000 --quiet --scale 32 --out "$dir/full.mkv"
 expect 3 "full.y4m" small 200 "$stream" "$model" "$bundle" --frames 60000 --quiet --out "$dir/full.y4m"
 expect 3 "/nonexistent/s.json" "$stream" "$model" "$bundle" --frames 1 --quiet --stats /nonexistent/s.json
 expect 3 "/nonexistent/f.npy" "$stream" "$model" "$bundle" --frames 1 --quiet --out /nonexistent/f.npy

@@ -63,6 +63,8 @@ expect 2 "attnc: error: unknown command 'frobnicate'; commands are check, compil
 expect 2 "attnc: error: unknown option '--frobnicate'; attnc check --help" "$attnc" check --frobnicate
 expect 2 "attn-run: error: unknown option '--frobnicate'; attn-run verify" "$run" verify --frobnicate=3
 expect 2 "attn-run: error: unexpected argument 'more'" "$run" inspect f32.attnb more
+model=$specs/../tools/demo-model/demo/step.onnx
+expect 1 "there is no such file for input" "$run" model "$model" --inputs nowhere --outputs outputs
 cp window.attn kept.attn
 expect 2 "--output kept.attn would overwrite SPEC kept.attn" "$attnc" compile kept.attn -o kept.attn
 expect 2 "--output ./kept.attn would overwrite SPEC kept.attn" "$attnc" mask kept.attn --shape i=4 -o ./kept.attn

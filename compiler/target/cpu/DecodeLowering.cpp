@@ -77,21 +77,27 @@ LogicalResult DecodeLowering::lower(OpBuilder &builder, StringRef symbol) {
 
 //===-- Walk -------------------------------------------------------------------------===//
 
-LogicalResult DecodeLowering::emitWalk(OpBuilder &builder, StringRef symbol) {
-  Location loc = kernel.getLoc();
-  LaneBuilder b(builder, loc, arch);
+Block *DecodeLowering::beginFunction(LaneBuilder &b, StringRef name) {
+  OpBuilder &builder = b.builder;
   Type pointer = b.pointer(), i32 = b.i32();
   auto func = func::FuncOp::create(
-      builder, loc, (symbol + "_decode_walk").str(),
+      builder, kernel.getLoc(), name,
       builder.getFunctionType({pointer, pointer, pointer, pointer, i32, i32}, {}));
   for (unsigned i = 0; i < 4; ++i)
     func.setArgAttr(i, "llvm.noalias", builder.getUnitAttr());
-  OpBuilder::InsertionGuard guard(builder);
   Block *entry = func.addEntryBlock();
   builder.setInsertionPointToStart(entry);
   frame.emplace(kernel, entry->getArgument(0), entry->getArgument(1));
   arena = entry->getArgument(2);
   parts = entry->getArgument(3);
+  return entry;
+}
+
+LogicalResult DecodeLowering::emitWalk(OpBuilder &builder, StringRef symbol) {
+  Location loc = kernel.getLoc();
+  LaneBuilder b(builder, loc, arch);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *entry = beginFunction(b, (symbol + "_decode_walk").str());
   p = plan(b);
   for (Operation &op : kernel.getBody().front())
     if (auto factor = dyn_cast<tile::ScoreFactorOp>(op))

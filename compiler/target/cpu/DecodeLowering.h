@@ -74,6 +74,9 @@ private:
   int64_t outVectors();
 
   // DecodeLowering.cpp
+  /// Opens a function (words, buffers, arena, parts, begin, end) and reads what the first
+  /// four are; its entry block. Insertion goes on there.
+  Block *beginFunction(LaneBuilder &b, StringRef name);
   LogicalResult emitWalk(OpBuilder &builder, StringRef symbol);
   void startRows(LaneBuilder &b);
   LogicalResult lowerBody(LaneBuilder &b, Block &region, const Body &body);

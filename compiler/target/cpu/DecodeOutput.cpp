@@ -16,18 +16,8 @@ static constexpr double kLn2 = 0.6931471805599453, kLog2E = 1.4426950408889634;
 void DecodeLowering::emitFinish(OpBuilder &builder, StringRef symbol) {
   Location loc = kernel.getLoc();
   LaneBuilder b(builder, loc, arch);
-  Type pointer = b.pointer(), i32 = b.i32();
-  auto func = func::FuncOp::create(
-      builder, loc, (symbol + "_decode_finish").str(),
-      builder.getFunctionType({pointer, pointer, pointer, pointer, i32, i32}, {}));
-  for (unsigned i = 0; i < 4; ++i)
-    func.setArgAttr(i, "llvm.noalias", builder.getUnitAttr());
   OpBuilder::InsertionGuard guard(builder);
-  Block *entry = func.addEntryBlock();
-  builder.setInsertionPointToStart(entry);
-  frame.emplace(kernel, entry->getArgument(0), entry->getArgument(1));
-  arena = entry->getArgument(2);
-  parts = entry->getArgument(3);
+  Block *entry = beginFunction(b, (symbol + "_decode_finish").str());
   scalars.clear();
   p = plan(b);
   Value begin = b.widen(entry->getArgument(4)), end = b.widen(entry->getArgument(5));
