@@ -61,6 +61,14 @@ LoweredValue ScalarLowering::floorDiv(LoweredValue a, LoweredValue b) {
     return a;
   if (a.range.nonNegative() && b.range.positive())
     return {emit<arith::DivUIOp>(a.value, b.value), range};
+  if (b.range.positive()) {
+    if (b.range.isConstant() && llvm::isPowerOf2_64(b.range.min))
+      return {emit<arith::ShRSIOp>(a.value, constant(llvm::Log2_64(b.range.min)).value), range};
+    // Below 0 the quotient is the complement of the complement's.
+    Value sign = emit<arith::ShRSIOp>(a.value, constant(31).value);
+    Value quotient = emit<arith::DivUIOp>(emit<arith::XOrIOp>(a.value, sign), b.value);
+    return {emit<arith::XOrIOp>(quotient, sign), range};
+  }
   Value zero = constant(0).value, one = constant(1).value;
   // -2^31 / -1 and x / 0 are undefined in arith: divide by 1 there instead.
   Value divisor = b.value, isZero, isMinusOne;
@@ -77,8 +85,7 @@ LoweredValue ScalarLowering::floorDiv(LoweredValue a, LoweredValue b) {
   // Truncation went up where the remainder is not 0 and its sign is not the divisor's.
   Value crossed = compare(Predicate::slt, emit<arith::XOrIOp>(remainder, divisor), zero);
   Value inexact = compare(Predicate::ne, remainder, zero);
-  Value tooHigh = b.range.positive() ? compare(Predicate::slt, remainder, zero)
-                                     : emit<arith::AndIOp>(crossed, inexact);
+  Value tooHigh = emit<arith::AndIOp>(crossed, inexact);
   Value result = emit<arith::SubIOp>(
       quotient, builder.createOrFold<arith::ExtUIOp>(loc, builder.getI32Type(), tooHigh));
   if (isMinusOne)
@@ -94,16 +101,14 @@ LoweredValue ScalarLowering::floorMod(LoweredValue a, LoweredValue b) {
     return a;
   if (a.range.nonNegative() && b.range.positive())
     return {emit<arith::RemUIOp>(a.value, b.value), range};
-  Value zero = constant(0).value;
-  if (b.range.positive()) {
-    Value remainder = emit<arith::RemSIOp>(a.value, b.value);
-    Value negative = compare(Predicate::slt, remainder, zero);
-    return {select(negative, emit<arith::AddIOp>(remainder, b.value), remainder), range};
-  }
+  if (b.range.isConstant() && b.range.min > 0 && llvm::isPowerOf2_64(b.range.min))
+    return {emit<arith::AndIOp>(a.value, constant(b.range.min - 1).value), range};
   LoweredValue quotient = floorDiv(a, b);
   Value result = emit<arith::SubIOp>(a.value, emit<arith::MulIOp>(quotient.value, b.value));
-  if (b.range.contains(0))
+  if (b.range.contains(0)) {
+    Value zero = constant(0).value;
     result = select(compare(Predicate::eq, b.value, zero), zero, result);
+  }
   return {result, range};
 }
 

@@ -5,12 +5,13 @@
 
 `attnc mask` and `attnc score` say what a spec means; definitions/*.py say what was
 published, written by someone who has not seen the specs; cases/*.py say at which sizes,
-parameters and tables the two are compared. Exit code 1: they differ somewhere, or a spec
-has no case.
+parameters and tables the two are compared. Exit code 1: they differ somewhere, a spec has
+no case, or a definition no spec.
 """
 import argparse
 import concurrent.futures
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -138,6 +139,14 @@ def compare(program, folder, name, entry, seed):
     return cases, pairs, None
 
 
+def definitions(folder):
+    """The names of the masks and scores that a file of definitions defines."""
+    module = importlib.import_module(folder)
+    return {name for name, function in inspect.getmembers(module, inspect.isfunction)
+            if function.__module__ == folder
+            and list(inspect.signature(function).parameters) == ["shape", "params", "tables"]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("attnc")
@@ -152,6 +161,9 @@ def main():
         for name in sorted(set(entries) ^ set(specs)):
             failures += 1
             print(f"FAIL {folder}/{name}: " + ("has no case" if name in specs else "has no spec"))
+        for name in sorted(definitions(folder) - {e.definition or n for n, e in entries.items()}):
+            failures += 1
+            print(f"FAIL {folder}/{name}: is defined, but has no spec")
         tasks += [(folder, name, entries[name]) for name in specs
                   if name in entries and options.only in f"{folder}/{name}"]
     total_cases = total_pairs = 0

@@ -5,9 +5,11 @@
 
 cpu and spirv: `attn-run verify` compares values and recovers the mask exactly. ptx: compiled
 and, where ptxas is there, assembled; and executed in the emulator by ptx_spec_test. Results
-go into the file after each step; what passed before with the same spec is not run again. Exit code 1: a kernel fails.
+go into the file after each step; what passed before with the same spec and the same sources
+of the compiler is not run again. Exit code 1: a kernel fails.
 """
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -20,11 +22,25 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SPECS = os.path.join(HERE, "..", "..", "specs")
 FOLDERS = ["gym", "flex", "fa4", "natten", "flashinfer", "fastvideo", "papers"]
 DEVICES = {"cpu": "cpu", "spirv": "vulkan"}
+ROOT = os.path.join(HERE, "..", "..")
+COMPILER = ["compiler", "dialects", "kernels-gen", "runtime/bundle", "specs/std"]  # what a kernel is made by
 
 
 def all_specs():
     return [f"{folder}/{name[:-5]}" for folder in FOLDERS
             for name in sorted(os.listdir(os.path.join(SPECS, folder))) if name.endswith(".attn")]
+
+
+def compiler():
+    """A hash of the sources of the compiler."""
+    found = hashlib.sha256()
+    for root in COMPILER:
+        for folder, folders, names in os.walk(os.path.join(ROOT, root)):
+            folders.sort()
+            for name in sorted(names):
+                path = os.path.join(folder, name)
+                found.update(os.path.relpath(path, ROOT).encode() + b"\0" + open(path, "rb").read())
+    return found.hexdigest()[:16]
 
 
 def run(seconds, *command, **environment):
@@ -74,7 +90,7 @@ def main():
     known = {}
     if options.results and os.path.exists(options.results):
         known = json.load(open(options.results))
-    build = int(os.path.getmtime(f"{options.bin_dir}/attnc"))
+    sources = compiler()
     failures = count = 0
     for target in options.targets.split(","):
         for spec in all_specs():
@@ -84,9 +100,9 @@ def main():
             entry = known.setdefault(spec, {})
             count += 1
             old = entry.get(target)
-            if old and old["spec"] == text and old["ok"]:
+            if old and old["ok"] and (old["spec"], old.get("compiler")) == (text, sources):
                 continue
-            entry[target] = verify(options, spec, target) | {"spec": text, "build": build}
+            entry[target] = verify(options, spec, target) | {"spec": text, "compiler": sources}
             if not entry[target]["ok"]:
                 failures += 1
                 print(f"FAIL {spec} {target}: {entry[target]['failure']}", flush=True)

@@ -2,6 +2,7 @@
 
 MAP = "edits the attention map after softmax"
 CHOICE = "chooses keys from the data"
+TABLE = "keys are chosen from the data beforehand and given as a table"
 LINEAR = "linear attention: no softmax over keys"
 NONE = "no attention of its own"
 QUANT = "quantisation, not a pattern"
@@ -11,7 +12,7 @@ ROWS = [
     (2, "RefAM", ["dense"], "drops columns by a readout of the map"),
     (3, "Visual attention sink", [], MAP),
     (4, "SinkLoRA", ["papers/s2_attn", "papers/s2_attn_no_wrap"], None),
-    (5, "Ouroboros-Diffusion", [], "keys are chosen by subject; a noise queue"),
+    (5, "Ouroboros-Diffusion", ["papers/subject_frames"], "which tokens are the subject's is given as a table; a noise queue"),
     (6, "ACT", [], MAP),
     (7, "Rolling Forcing", ["papers/rolling_forcing", "papers/rolling_forcing_clean", "streaming/rolling_forcing",
       "streaming/rolling_forcing_clean"], None),
@@ -19,8 +20,8 @@ ROWS = [
     (9, "GNA / NATTEN", ["natten/natten1d", "natten/natten2d", "natten/natten3d", "natten/natten2d_extra"], None),
     (10, "Radial attention", ["papers/radial_wan", "papers/radial_hunyuan", "papers/radial_blocks"],
      "the judgement of 128-blocks is made beforehand and given as a table"),
-    (11, "DraftAttention", [], CHOICE),
-    (12, "SLA", [], CHOICE + "; a linear branch"),
+    (11, "DraftAttention", ["papers/block_map"], TABLE),
+    (12, "SLA", ["papers/block_map"], TABLE + "; a linear branch"),
     (13, "PAROAttention", ["papers/paro_attention"], "its INT8 granularity"),
     (14, "Fixing imbalanced attention", [], MAP),
     (15, "QuoTA", ["packed"], NONE),
@@ -31,7 +32,7 @@ ROWS = [
     (20, "SimpleGVR", ["papers/simple_gvr"], None),
     (21, "VFIMamba", [], NONE),
     (22, "LatentWarp", ["papers/warp_cross_frame"], None),
-    (23, "BiFormer", [], CHOICE),
+    (23, "BiFormer", ["papers/biformer"], TABLE),
     (24, "ResidualViT", ["dense"], None),
     (25, "Gated residual tokenization", ["packed"], NONE),
     (26, "OverLoCK", ["papers/overlock"], None),
@@ -55,7 +56,7 @@ ROWS = [
     (44, "StreamingVLM", ["papers/streaming_vlm", "streaming/streaming_vlm"], None),
     (45, "Re-ttention", [], "keeps denominators between steps"),
     (46, "Vision Remember", ["papers/vision_remember"], None),
-    (47, "VMoBA", [], CHOICE),
+    (47, "VMoBA", ["papers/vmoba"], TABLE),
     (48, "RAIN", ["papers/rain", "streaming/rain"], None),
     (49, "KFFocus", ["packed"], "its condensation of frames"),
     (50, "Next-Frame Diffusion", ["papers/next_frame_diffusion", "streaming/next_frame_diffusion"], None),
@@ -74,13 +75,13 @@ ROWS = [
     (63, "CAB", ["papers/cab_self", "papers/cab_self_causal", "papers/cab_cross", "papers/cab_cross_causal"], None),
     (64, "MoA", ["papers/moa_prefill", "papers/moa_decode", "streaming/moa_prefill", "streaming/moa_decode"], None),
     (65, "MAMo", ["dense", "cross_attention"], None),
-    (66, "DreamVideo-2", [], MAP),
+    (66, "DreamVideo-2", ["papers/boxes"], "the boxes are blended beforehand"),
     (67, "Through-the-Mask", ["papers/through_the_mask_cross", "papers/through_the_mask_self"], None),
     (68, "Routing Transformer", [], CHOICE),
     (69, "MAMBA (memory bank)", ["cross_attention"], "its random memory bank"),
     (70, "Grad-SAM editing", [], MAP),
     (71, "LION-FS", ["causal"], "its dropping of tokens"),
-    (72, "DELTA", [], CHOICE),
+    (72, "DELTA", ["papers/block_map"], TABLE),
     (73, "Sentence attention", [], NONE),
     (74, "ZipVL", [], CHOICE + "; " + QUANT),
     (75, "HiP", [], CHOICE),

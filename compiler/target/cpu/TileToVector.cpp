@@ -2,6 +2,7 @@
 #include "compiler/target/cpu/TileToVector.h"
 
 #include "compiler/target/cpu/DecodeLowering.h"
+#include "compiler/target/cpu/InvertDivisors.h"
 #include "compiler/target/cpu/KernelLowering.h"
 #include "compiler/target/cpu/RangesFunction.h"
 
@@ -68,4 +69,7 @@ struct TileToVectorPass : PassWrapper<TileToVectorPass, OperationPass<ModuleOp>>
 
 } // namespace
 
-void mlir::attn::registerCpuPasses() { PassRegistration<TileToVectorPass>(); }
+void mlir::attn::registerCpuPasses() {
+  PassRegistration<TileToVectorPass>();
+  registerInvertDivisorsPass();
+}

@@ -1,6 +1,8 @@
 // The ordered list of conversions.
 #include "compiler/target/cpu/VectorToLlvm.h"
 
+#include "compiler/target/cpu/InvertDivisors.h"
+
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
@@ -36,6 +38,7 @@ static LogicalResult approximateMath(ModuleOp module) {
 LogicalResult mlir::attn::lowerVectorToLlvm(ModuleOp module) {
   if (failed(approximateMath(module)))
     return failure();
+  invertDivisors(module);
   PassManager passes(module.getContext());
   passes.enableVerifier(false);
   passes.addPass(createCanonicalizerPass());

@@ -95,6 +95,22 @@ def masked_words(rng, case):
     case.tables["inside"] = (rng.random((3, case.queries)) < 0.5).astype(np.uint8)
 
 
+def blocks(rng, case):  # what a selection leaves behind
+    p = case.params
+    rows, columns = (-(-case.keys // p.get(name, p["C"])) for name in ("R", "C"))
+    case.tables["map"] = (rng.random((case.batch, case.heads, rows, columns)) < 0.4).astype(np.uint8)
+
+
+def selected(rng, case):
+    columns = -(-case.keys // case.params["C"])
+    case.tables["selected"] = (rng.random((case.batch, case.heads, case.keys, columns)) < 0.3).astype(np.uint8)
+
+
+def routed(rng, case):
+    image(rng, case)
+    case.tables["topk"] = np.argsort(rng.random((case.batch, 49, 49)))[..., :16].astype(np.int32)
+
+
 def streaming_vlm(rng, case):
     case.queries = case.keys = 90
     text = (rng.random(90) < 0.4).astype(np.uint8)
@@ -156,4 +172,10 @@ CASES |= {
     "prime_composer": with_tables(tables={"of_object": bits("k"), "region": bits("q")}),
     "soft_pag": with_tables(sizes=SQUARE, tables={"share": normal("h")}),
     "warp_cross_frame": Entry(frames(6), ONE, [p | {"source": s} for p, s in zip(frame_sizes, (0, 3, 5))]),
+    "subject_frames": with_tables(dict(F=2, n=3), dict(F=7, n=1), dict(F=1, n=5), sizes=SQUARE, tables={"subject": bits("k")}),
+    "block_map": Entry(blocks, SQUARE, [dict(R=8, C=5), dict(R=3, C=16), dict(R=1, C=1)]),
+    "vmoba": Entry(selected, SQUARE, [dict(C=8), dict(C=3), dict(C=64)]),
+    "biformer": Entry(routed, [(1, 1, 1, 1, 1), (2, 2, 2, 1, 1)], [dict(H=14, W=21, top=2), dict(H=7, W=7, top=16),
+                                                                 dict(H=7, W=28, top=1)]),
+    "boxes": with_tables(tables={"box": normal("b", "q", "k")}),
 }
