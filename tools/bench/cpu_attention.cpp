@@ -3,6 +3,7 @@
 #include "tests/target/cpu/cpu_kernel.h"
 #include "tests/target/spirv/kernel_text.h"
 #include "tools/bench/machine.h"
+#include "tools/bench/options.h"
 
 #include <algorithm>
 #include <cmath>
@@ -160,31 +161,22 @@ const char *kUsage =
 
 int main(int argc, char **argv) {
   Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    std::string name = argv[i], value = argv[i + 1];
-    if (name == "--arch")
-      o.arch = value;
-    else if (name == "--type")
-      o.type = value;
-    else if (name == "--float")
-      o.narrow = value;
-    else if (int *number = name == "--dim"       ? &o.dim
-                           : name == "--v-dim"   ? &o.v_dim
-                           : name == "--q"       ? &o.q
-                           : name == "--kv"      ? &o.kv
-                           : name == "--heads"   ? &o.heads
-                           : name == "--window"  ? &o.window
-                           : name == "--sink"    ? &o.sink
-                           : name == "--block-q" ? &o.block_q
-                           : name == "--block-k" ? &o.block_k
-                           : name == "--repeat"  ? &o.repeat
-                                                 : nullptr)
-      *number = std::atoi(value.c_str());
-    else
-      return std::fputs(kUsage, stderr), 2;
-  }
-  if (argc % 2 == 0)
-    return std::fputs(kUsage, stderr), 2;
+  if (!parse_options(argc, argv,
+                     {{"--arch", &o.arch},
+                      {"--type", &o.type},
+                      {"--float", &o.narrow},
+                      {"--dim", &o.dim},
+                      {"--v-dim", &o.v_dim},
+                      {"--q", &o.q},
+                      {"--kv", &o.kv},
+                      {"--heads", &o.heads},
+                      {"--window", &o.window},
+                      {"--sink", &o.sink},
+                      {"--block-q", &o.block_q},
+                      {"--block-k", &o.block_k},
+                      {"--repeat", &o.repeat}},
+                     kUsage))
+    return 2;
   std::string reason;
   if (!cpu_runs(o.arch, reason) || o.arch == "neon") {
     std::fprintf(stderr, "error: %s\n", reason.c_str());

@@ -2,10 +2,9 @@
 """Runs cpu_attention over the cases of record and shapes drawn at random, and writes
 one JSON file: every figure is a ratio to what the core could do beside it."""
 import argparse
-import json
 import random
-import subprocess
-import sys
+
+import driver
 
 # arch, type, dim, goal of the median ratio to the burst
 CASES = [
@@ -23,13 +22,6 @@ CASES = [
 ARCHS = [("avx512", "f32"), ("avx512-bf16", "bf16"), ("avx512-vnni-bf16", "int8"), ("avx2", "f32")]
 
 
-def cpu_name():
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
-
-
 def drawn(seed, count):
     """Head dims 16 to 256 of any multiple of 8, lengths that no block divides."""
     dice = random.Random(seed)
@@ -42,12 +34,9 @@ def drawn(seed, count):
 
 
 def measure(program, options, repeat):
-    command = [program] + [str(x) for pair in options.items() for x in pair]
-    done = subprocess.run(command + ["--repeat", str(repeat)], capture_output=True, text=True)
-    if done.returncode:
-        print(done.stderr.strip(), file=sys.stderr)
+    result = driver.measure(program, {**options, "--repeat": repeat})
+    if not result:
         return None
-    result = json.loads(done.stdout)
     print(f"{result['arch']:18}{result['type']:6}{result['dim']:4}{result['v_dim']:4}"
           f"{result['q']:6}{result['kv']:6}{result['heads']:3}  "
           f"median {result['ratio_median']:.3f}  best {result['ratio_best']:.3f}  "
@@ -74,16 +63,11 @@ def main():
             cases.append({**result, "goal": goal})
     shapes = [measure(arguments.program, options, arguments.repeat)
               for options in drawn(arguments.seed, arguments.random)]
-    report = {
-        "cpu": cpu_name(),
-        "method": "one thread, its own processor time; each run between two bursts of the "
-                  "instruction it is made of (their harmonic mean where QK and PV differ)",
-        "cases": cases,
-        "random": {"seed": arguments.seed, "shapes": [s for s in shapes if s]},
-    }
-    with open(arguments.out, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-        file.write("\n")
+    driver.write(arguments.out,
+                 "one thread, its own processor time; each run between two bursts of the "
+                 "instruction it is made of (their harmonic mean where QK and PV differ)",
+                 cases=cases,
+                 random={"seed": arguments.seed, "shapes": [s for s in shapes if s]})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 #include "tests/target/cpu/cpu_kernel.h"
 #include "tests/target/spirv/kernel_text.h"
 #include "tools/bench/machine.h"
+#include "tools/bench/options.h"
 
 #include <algorithm>
 #include <cmath>
@@ -47,11 +48,6 @@ double on_threads(int threads, const std::function<void(int)> &body) {
   for (std::thread &thread : others)
     thread.join();
   return *std::max_element(seconds.begin(), seconds.end());
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 int measure(const Options &o) {
@@ -173,28 +169,21 @@ const char *kUsage =
 
 int main(int argc, char **argv) {
   Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    std::string name = argv[i], value = argv[i + 1];
-    if (name == "--arch")
-      o.arch = value;
-    else if (name == "--type")
-      o.type = value;
-    else if (name == "--float")
-      o.narrow = value;
-    else if (int *number = name == "--dim"        ? &o.dim
-                           : name == "--q"        ? &o.q
-                           : name == "--kv"       ? &o.kv
-                           : name == "--heads"    ? &o.heads
-                           : name == "--kv-heads" ? &o.kv_heads
-                           : name == "--threads"  ? &o.threads
-                           : name == "--repeat"   ? &o.repeat
-                           : name == "--tiles"    ? &o.tiles
-                                                  : nullptr)
-      *number = std::atoi(value.c_str());
-    else
-      return std::fputs(kUsage, stderr), 2;
-  }
-  if (argc % 2 == 0 || o.kv_heads < 1 || o.heads % o.kv_heads || o.threads < 1)
+  if (!parse_options(argc, argv,
+                     {{"--arch", &o.arch},
+                      {"--type", &o.type},
+                      {"--float", &o.narrow},
+                      {"--dim", &o.dim},
+                      {"--q", &o.q},
+                      {"--kv", &o.kv},
+                      {"--heads", &o.heads},
+                      {"--kv-heads", &o.kv_heads},
+                      {"--threads", &o.threads},
+                      {"--repeat", &o.repeat},
+                      {"--tiles", &o.tiles}},
+                     kUsage))
+    return 2;
+  if (o.kv_heads < 1 || o.heads % o.kv_heads || o.threads < 1)
     return std::fputs(kUsage, stderr), 2;
   std::string reason;
   if (!cpu_runs(o.arch, reason) || o.arch == "neon") {

@@ -2,21 +2,12 @@
 """Runs cpu_decode over the cases of record and writes one JSON file: each figure is a
 ratio to reading the keys and values once, and to what bounds the case."""
 import argparse
-import json
-import os
-import subprocess
-import sys
+
+import driver
 
 ARCHS = {"f32": "avx512", "bf16": "avx512-bf16", "int8": "avx512-vnni-bf16"}
 KV_HEADS = 8
 LARGEST = 600 << 20  # bytes of keys and values
-
-
-def cpu_name():
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
 
 
 def cases(lengths):
@@ -43,27 +34,18 @@ def main():
     for threads in arguments.threads:
         for options in cases(arguments.kv):
             options = {**options, "--threads": threads, "--repeat": arguments.repeat}
-            command = [arguments.program] + [str(x) for pair in options.items() for x in pair]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                print(done.stderr.strip(), file=sys.stderr)
+            result = driver.measure(arguments.program, options)
+            if not result:
                 continue
-            result = json.loads(done.stdout)
             results.append(result)
             print(f"{result['type']:6}{result['dim']:4}{result['heads']:4}/{result['kv_heads']}"
                   f"{result['kv']:7}  x{threads}  {result['gigabytes_per_second']:6.1f} of "
                   f"{result['read_gigabytes_per_second']:6.1f} GB/s  bandwidth "
                   f"{result['of_bandwidth']:.3f}  bound {result['of_bound']:.3f}", flush=True)
-    report = {
-        "cpu": cpu_name(),
-        "load_average": os.getloadavg(),
-        "method": "processor time of the slowest thread, medians; before and after each run the "
-                  "same memory is read once and the case's multiplications are run from registers",
-        "cases": results,
-    }
-    with open(arguments.out, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-        file.write("\n")
+    driver.write(arguments.out,
+                 "processor time of the slowest thread, medians; before and after each run the "
+                 "same memory is read once and the case's multiplications are run from registers",
+                 cases=results)
 
 
 if __name__ == "__main__":
