@@ -75,6 +75,15 @@ void ScalarRegionInliner::hoist(OpBuilder &builder, ArrayRef<Value> args) {
   }
 }
 
+void ScalarRegionInliner::emit(OpBuilder &builder, const llvm::SetVector<Operation *> &ops) {
+  for (Operation *op : ops) {
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(lookup(builder, operand));
+    emit(builder, *op, operands);
+  }
+}
+
 SmallVector<Value> ScalarRegionInliner::finish(OpBuilder &builder, ArrayRef<Value> args) {
   hoist(builder, args);
   SmallVector<Value> results;

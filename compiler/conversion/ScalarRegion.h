@@ -4,6 +4,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/SetVector.h"
 
 #include <functional>
 
@@ -40,8 +41,14 @@ public:
   /// Emits the rest, for the arguments that were null, and returns the results.
   SmallVector<Value> finish(OpBuilder &builder, ArrayRef<Value> args);
 
-private:
+  /// Uses `known` for a value of the region.
+  void set(Value value, Value known) { map.map(value, known); }
+  /// Emits some ops of the region, in their order, whose operands are known by then.
+  void emit(OpBuilder &builder, const llvm::SetVector<Operation *> &ops);
+  /// What a value of the region has become; null if it is not known yet.
   Value lookup(OpBuilder &builder, Value value);
+
+private:
   void emit(OpBuilder &builder, Operation &op, ArrayRef<Value> operands);
 
   Block *block;

@@ -44,9 +44,19 @@ Value CpuLowering::planeAddress(LaneBuilder &b, const Plane &plane, Value subTil
   return b.address(arena, b.i8(), bytes);
 }
 
-SmallVector<Value> CpuLowering::loadRow(LaneBuilder &b, Value address) {
+Value CpuLowering::planeAddress(LaneBuilder &b, const Plane &plane, const Body &body) {
+  Value address = planeAddress(b, plane, body.subTile);
+  return body.full ? address : b.address(address, b.f32(), body.lane);
+}
+
+Value CpuLowering::firstRow(LaneBuilder &b, const Body &body) {
+  Value row = b.mul(body.subTile, laneCount());
+  return body.full ? row : b.add(row, body.lane);
+}
+
+SmallVector<Value> CpuLowering::loadRow(LaneBuilder &b, Value address, int64_t count) {
   SmallVector<Value> vectors;
-  for (int64_t j = 0; j < schedule.vectors; ++j)
+  for (int64_t j = 0; j < count; ++j)
     vectors.push_back(
         b.load(b.lanes(b.f32()), b.address(address, b.f32(), j * arch.width), arch.width * 4));
   return vectors;
@@ -63,6 +73,13 @@ SmallVector<Value> CpuLowering::lanesOf(LaneBuilder &b, Value tile, Value subTil
   if (value.kind == CpuTileValue::Kind::lanes)
     return value.vectors;
   return loadRow(b, planeAddress(b, value.plane, subTile));
+}
+
+SmallVector<Value> CpuLowering::lanesOf(LaneBuilder &b, Value tile, const Body &body) {
+  const CpuTileValue &value = tiles[tile];
+  if (value.kind == CpuTileValue::Kind::lanes)
+    return value.vectors;
+  return loadRow(b, planeAddress(b, value.plane, body), vectorsOf(body));
 }
 
 void CpuLowering::forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value)> body) {
@@ -179,7 +196,7 @@ LogicalResult CpuLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
   hooks.body = [&](OpBuilder &builder, Location loc, bool full, const KeyBlock &block, ValueRange) {
     LaneBuilder inner(builder, loc, arch);
     Body body{full, block, inner.widen(block.slot),
-              full ? inner.constI64(kernel.getBlockK()) : inner.widen(block.count), Value()};
+              full ? inner.constI64(kernel.getBlockK()) : inner.widen(block.count)};
     Region &region = full ? op.getFull() : op.getPartial();
     if (succeeded(result))
       result = lowerBody(inner, region.front(), state.data(), body);
@@ -227,33 +244,23 @@ LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTil
     for (auto [index, yielded] : llvm::enumerate(region.getTerminator()->getOperands())) {
       const CpuTileValue &value = tiles[yielded];
       if (value.kind == CpuTileValue::Kind::lanes)
-        storeRow(b, value.vectors, planeAddress(b, state[index].plane, body.subTile));
+        storeRow(b, value.vectors, planeAddress(b, state[index].plane, body));
       else if (value.plane.offset != state[index].plane.offset)
         result = unsupported(*region.getTerminator(), "a tile changes its place");
     }
   };
   forSubTiles(b, [&](Value subTile) {
     body.subTile = subTile;
-    if (body.full || schedule.subTiles == 1)
-      visit();
-    else
-      b.ifThen(admitsAny(b, cast<tile::ForKeysOp>(region.getParentOp()), body), visit);
+    if (body.full)
+      return visit();
+    Value left = b.sub(b.widen(frame->qCount), b.mul(subTile, laneCount()));
+    b.loop(b.constI64(0), b.min(left, b.constI64(laneCount())), arch.width, [&](Value lane) {
+      body.lane = lane;
+      body.listed = listKeys(b, cast<tile::ForKeysOp>(region.getParentOp()), body);
+      b.ifThen(b.less(b.constI64(0), body.listed), visit);
+    });
   });
   return result;
-}
-
-// Whether a sub-tile of queries may attend a key of a partial block.
-Value CpuLowering::admitsAny(LaneBuilder &b, tile::ForKeysOp walk, const Body &body) {
-  auto add = [&](Value x, Value y) -> Value {
-    return arith::AddIOp::create(b.builder, b.loc, x, y);
-  };
-  Value qLow = add(frame->item.qLow, b.narrow(b.mul(body.subTile, laneCount())));
-  Value qHigh = arith::MinSIOp::create(b.builder, b.loc, add(qLow, b.constI32(laneCount() - 1)),
-                                       frame->item.qHigh);
-  Value kHigh = add(add(body.block.position, body.block.count), b.constI32(-1));
-  return inlineScalarRegion(b.builder, walk.getClassify().front(),
-                            {qLow, qHigh, body.block.position, kHigh, frame->head, frame->batch},
-                            frame->scalars(arch))[0];
 }
 
 LogicalResult CpuLowering::lowerInBody(LaneBuilder &b, Operation &op, const Body &body) {

@@ -41,6 +41,7 @@ struct CpuTileValue {
   SmallVector<Value> vectors; ///< lanes; scores: maximum over the rows, if known
   CpuKeyTile keys;
   bool integer = false; ///< scores are i32
+  bool masked = false;  ///< scores of excluded pairs have been overwritten
 };
 
 class CpuLowering {
@@ -53,16 +54,25 @@ public:
   int64_t arenaBytes() const { return arenaSize; }
 
 private:
-  /// The block of keys that a body works on.
+  /// What a body works on: a whole sub-tile of queries and all keys of a block, or one
+  /// vector of queries and the keys that one of them attends at least (ListKeys.cpp).
   struct Body {
     bool full;
     KeyBlock block;
-    Value slot, count; ///< i64
-    Value subTile;     ///< i64, set inside the loop over sub-tiles
+    Value slot, count;  ///< i64, of the block
+    Value subTile = {}; ///< i64, set inside the loop over sub-tiles
+    Value lane = {};    ///< i64, the first lane of the one vector
+    Value listed = {};  ///< i64, how many keys are listed
   };
-
-  /// Steps of a product per iteration: enough to hide the loop in full blocks;
-  /// partial blocks are rare, so there less code counts more.
+  int64_t vectorsOf(const Body &body) const { return body.full ? schedule.vectors : 1; }
+  /// The first query row that a body works on, counted from that of the work item; i64.
+  Value firstRow(LaneBuilder &b, const Body &body);
+  /// Lanes of a row of scores.
+  int64_t lanesOf(const Body &body) const { return arch.width * vectorsOf(body); }
+  /// How many rows of scores there are.
+  Value rowsOf(const Body &body) const { return body.full ? body.count : body.listed; }
+  /// Rows of keys in a register tile of scores.
+  int64_t tileRows(const Body &body) const { return body.full ? schedule.rows : kListUnit; }
   int64_t unrollOf(const Body &body) const { return body.full ? schedule.unroll : 1; }
 
   // KernelLowering.cpp
@@ -72,21 +82,40 @@ private:
   LogicalResult lowerTopLevel(LaneBuilder &b, Operation &op);
   LogicalResult lowerForKeys(LaneBuilder &b, tile::ForKeysOp op);
   LogicalResult lowerBody(LaneBuilder &b, Block &region, const CpuTileValue *state, Body body);
-  Value admitsAny(LaneBuilder &b, tile::ForKeysOp walk, const Body &body);
   LogicalResult lowerInBody(LaneBuilder &b, Operation &op, const Body &body);
   LogicalResult unsupported(Operation &op, const Twine &why);
   int64_t reserve(int64_t bytes);
   int64_t reserveOnce(StringRef name, int64_t bytes);
   Plane newPlane(int64_t rows);
   Value planeAddress(LaneBuilder &b, const Plane &plane, Value subTile);
+  Value planeAddress(LaneBuilder &b, const Plane &plane, const Body &body);
   Value arenaAddress(LaneBuilder &b, int64_t offset);
-  SmallVector<Value> loadRow(LaneBuilder &b, Value address);
+  SmallVector<Value> loadRow(LaneBuilder &b, Value address, int64_t vectors);
+  SmallVector<Value> loadRow(LaneBuilder &b, Value address) {
+    return loadRow(b, address, schedule.vectors);
+  }
   void storeRow(LaneBuilder &b, ValueRange vectors, Value address);
   SmallVector<Value> lanesOf(LaneBuilder &b, Value tile, Value subTile);
+  SmallVector<Value> lanesOf(LaneBuilder &b, Value tile, const Body &body);
   void forSubTiles(LaneBuilder &b, llvm::function_ref<void(Value subTile)> body);
   DotKind scoreDot(tile::DotQKOp op) { return scoreDotKind(op, arch); }
   DotKind outputDot(tile::DotPVOp op) { return outputDotKind(op, arch); }
   tile::DequantizeScoresOp fusedDequantize(tile::DotQKOp op);
+
+  // ListKeys.cpp
+  /// Keys are listed in multiples of this; the last one is repeated for it.
+  static constexpr int64_t kListUnit = 8;
+  /// Lists the keys of a partial block; their number, a multiple of kListUnit.
+  Value listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &body);
+  /// The key of row `row` of the scores, i64, counted from the first of the block.
+  Value keyOfRow(LaneBuilder &b, const Body &body, Value row);
+  /// Which lanes may attend the key of `row`; bits once, for all vectors of the body.
+  Value admittedLanes(LaneBuilder &b, Value row);
+  IntegerType bitsType(LaneBuilder &b);
+  Value listAddress(LaneBuilder &b, Value row);
+  Value bitsAddress(LaneBuilder &b, Value row);
+  /// Whether scores are to be masked as soon as they are computed.
+  static bool isMaskedNext(Value scores);
 
   // LowerQueries.cpp
   /// Rows of the work item into lanes of `to`; `dim` 0: one number per row.
@@ -129,7 +158,7 @@ private:
   void exponentialPairs(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
                         SmallVector<Value> &sum);
   void lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op);
-  SmallVector<Value> queryPositions(LaneBuilder &b, Value subTile);
+  SmallVector<Value> queryPositions(LaneBuilder &b, Value firstRow, int64_t vectors);
 
   // LowerMerge.cpp
   LogicalResult lowerMergeParts(LaneBuilder &b, tile::MergePartsOp op);

@@ -17,23 +17,25 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   const int64_t unroll = unrollOf(body);
   tile::DequantizeScoresOp dequantize = fusedDequantize(op);
   bool floats = kind != DotKind::int8 || dequantize;
-  int64_t lanes = laneCount(), rowCount = schedule.rows;
+  const int64_t lanes = laneCount(), rowCount = tileRows(body), vectors = vectorsOf(body);
   const BindingRows rows = keyBindings[k.keys.binding];
   bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = kind == DotKind::int8 ? b.i32() : b.f32();
   int64_t steps = k.keys.dim / elementsPerStep(kind);
-  Value queries = planeAddress(b, kind == DotKind::fma ? q.plane : q.packed, body.subTile);
+  Value queries = planeAddress(b, kind == DotKind::fma ? q.plane : q.packed, body);
   Value scores = arenaAddress(b, scoresOffset), packed, sums;
   if (!inPlace)
     packed = arenaAddress(b, keyRowsOffset(k.keys.dim));
   if (kind == DotKind::int8)
     sums = arenaAddress(b, reserveOnce("key sums", kernel.getBlockK() * 4));
 
-  // In a full block the maximum over keys comes free with the stores.
-  bool maximum = body.full && floats;
+  // The maximum over keys comes free with the stores, unless scores change after that.
+  bool masks = !body.full && isMaskedNext(dequantize ? dequantize.getResult() : op.getResult());
+  bool maximum = floats && (body.full || masks);
+  Value excluded = b.splatF32(-1e30);
   SmallVector<Value> largest;
   if (maximum)
-    largest.assign(schedule.vectors, b.splatF32(-1e30));
+    largest.assign(vectors, excluded);
   int64_t tileCount = kernel.getBlockK() / rowCount, subTileCount = kernel.getBlockQ() / lanes;
   auto tile = [&](Value first, ValueRange state) {
     if (body.full) {
@@ -41,28 +43,29 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
       prefetchNextKeys(b, k.keys, body, b.add(b.mul(body.subTile, tileCount), part),
                        subTileCount * tileCount);
     }
-    SmallVector<Value> address, sum;
+    SmallVector<Value> keys, address, sum;
     for (int64_t r = 0; r < rowCount; ++r) {
-      Value row = b.add(first, r);
-      address.push_back(inPlace ? keyRow(b, rows, body, row)
-                                : b.address(packed, b.f32(), b.mul(row, k.keys.dim)));
-      Value start = kind == DotKind::int8 ? b.splat(b.load(b.i32(), b.address(sums, b.i32(), row)))
+      Value key = keyOfRow(b, body, b.add(first, r));
+      keys.push_back(key);
+      address.push_back(inPlace ? keyRow(b, rows, body, key)
+                                : b.address(packed, b.f32(), b.mul(key, k.keys.dim)));
+      Value start = kind == DotKind::int8 ? b.splat(b.load(b.i32(), b.address(sums, b.i32(), key)))
                                           : b.splatF32(0);
-      sum.append(schedule.vectors, start);
+      sum.append(vectors, start);
     }
     auto update = [&](Value step, int64_t count, ValueRange state) {
       SmallVector<Value> sum(state);
       Value at = b.address(queries, unit, b.mul(step, lanes));
       for (int64_t u = 0; u < count; ++u) {
         SmallVector<Value> x;
-        for (int64_t j = 0; j < schedule.vectors; ++j)
+        for (int64_t j = 0; j < vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(at, unit, u * lanes + j * arch.width),
                              arch.width * 4));
         for (int64_t r = 0; r < rowCount; ++r) {
           Value from = b.address(b.address(address[r], unit, step), unit, u);
           Value element = b.splat(b.load(unit, from, inPlace && kind != DotKind::fma ? 1 : 4));
-          for (int64_t j = 0; j < schedule.vectors; ++j) {
-            Value &s = sum[r * schedule.vectors + j];
+          for (int64_t j = 0; j < vectors; ++j) {
+            Value &s = sum[r * vectors + j];
             s = dotStep(b, kind, x[j], element, s);
           }
         }
@@ -74,31 +77,36 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
                  [&](Value step, ValueRange state) { return update(step, unroll, state); });
     if (even < steps)
       sum = update(b.constI64(even), steps - even, sum);
-    Value to = b.address(scores, sumType, b.mul(first, lanes));
+    Value to = b.address(scores, sumType, b.mul(first, lanesOf(body)));
     SmallVector<Value> next(state), rowScale;
     if (dequantize)
-      rowScale = lanesOf(b, dequantize.getRowScale(), body.subTile);
+      rowScale = lanesOf(b, dequantize.getRowScale(), body);
     for (int64_t r = 0; r < rowCount; ++r) {
-      Value keyScale;
+      Value keyScale, admitted;
       if (dequantize)
-        keyScale = b.splat(keyNumber(b, dequantize.getKeyScale(), body, b.add(first, r)));
-      for (int64_t j = 0; j < schedule.vectors; ++j) {
-        Value s = sum[r * schedule.vectors + j];
+        keyScale = b.splat(keyNumber(b, dequantize.getKeyScale(), body, keys[r]));
+      if (masks)
+        admitted = admittedLanes(b, b.add(first, r));
+      for (int64_t j = 0; j < vectors; ++j) {
+        Value s = sum[r * vectors + j];
         if (dequantize)
           s = b.mulF(b.mulF(b.toF32(s), rowScale[j]), keyScale);
-        b.store(s, b.address(to, sumType, r * lanes + j * arch.width), arch.width * 4);
+        if (masks)
+          s = b.select(admitted, s, excluded);
+        b.store(s, b.address(to, sumType, (r * vectors + j) * arch.width), arch.width * 4);
         if (maximum)
           next[j] = b.maxF(s, next[j]);
       }
     }
     return next;
   };
-  largest = b.loop(b.constI64(0), body.count, rowCount, largest, tile);
+  largest = b.loop(b.constI64(0), rowsOf(body), rowCount, largest, tile);
   CpuTileValue &value = tiles[op.getResult()];
   value = CpuTileValue();
   value.kind = CpuTileValue::Kind::scores;
   value.vectors = largest;
   value.integer = !floats;
+  value.masked = masks;
   return success();
 }
 
@@ -108,19 +116,23 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
   if (o.kind != CpuTileValue::Kind::plane || v.kind != CpuTileValue::Kind::keys)
     return unsupported(*op, "operands are not values and outputs");
   DotKind kind = outputDot(op);
-  const int64_t unroll = unrollOf(body);
+  const int64_t unroll = unrollOf(body), vectors = vectorsOf(body);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32();
   int64_t lanes = laneCount(), group = schedule.rows, step = elementsPerStep(kind);
   int64_t dim = llvm::alignTo(v.keys.dim, group), panelKeys = kernel.getBlockK() / step;
-  SmallVector<Value> alpha = lanesOf(b, op.getAlpha(), body.subTile);
-  Value outputs = planeAddress(b, o.plane, body.subTile);
+  // With one vector, the accumulators of several panels hide the latency of a product.
+  int64_t panelCount = body.full ? 1 : std::max<int64_t>(1, arch.registers / 2 / group);
+  while (dim % (group * panelCount) != 0)
+    --panelCount;
+  SmallVector<Value> alpha = lanesOf(b, op.getAlpha(), body);
+  Value outputs = planeAddress(b, o.plane, body);
   Value panels = arenaAddress(b, valuePanelOffset(v.keys.dim));
   Value probabilities = arenaAddress(b, kind == DotKind::fma ? scoresOffset : pairsOffset);
-  Value steps = body.full ? b.constI64(panelKeys) : b.roundUp(body.count, unroll * step);
-  if (!body.full && step > 1)
+  Value steps = rowsOf(body);
+  if (step > 1)
     steps = arith::DivUIOp::create(b.builder, b.loc, steps, b.constI64(step));
   int64_t groupCount = dim / group, subTileCount = kernel.getBlockQ() / lanes;
-  b.loop(b.constI64(0), b.constI64(dim), group, [&](Value d) {
+  b.loop(b.constI64(0), b.constI64(dim), group * panelCount, [&](Value d) {
     if (body.full) {
       Value part = arith::DivUIOp::create(b.builder, b.loc, d, b.constI64(group));
       prefetchNextKeys(b, v.keys, body, b.add(b.mul(body.subTile, groupCount), part),
@@ -129,30 +141,37 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
     Value at = b.address(outputs, b.f32(), b.mul(d, lanes));
     Value panel = b.address(panels, unit, b.mul(d, panelKeys));
     SmallVector<Value> sum;
-    for (int64_t r = 0; r < group; ++r)
-      for (auto [j, x] : llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes))))
+    for (int64_t r = 0; r < group * panelCount; ++r)
+      for (auto [j, x] :
+           llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes), vectors)))
         sum.push_back(b.mulF(x, alpha[j]));
-    sum = b.loop(b.constI64(0), steps, unroll, sum, [&](Value key, ValueRange state) {
+    sum = b.loop(b.constI64(0), steps, unroll, sum, [&](Value index, ValueRange state) {
       SmallVector<Value> sum(state);
-      Value p = b.address(probabilities, unit, b.mul(key, lanes));
+      Value p = b.address(probabilities, unit, b.mul(index, lanesOf(body)));
+      Value key = index; // in steps
+      if (!body.full)
+        key = keyOfRow(b, body, b.mul(index, step));
+      if (!body.full && step > 1)
+        key = arith::DivUIOp::create(b.builder, b.loc, key, b.constI64(step));
       Value from = b.address(panel, unit, b.mul(key, group));
       for (int64_t u = 0; u < unroll; ++u) {
         SmallVector<Value> x;
-        for (int64_t j = 0; j < schedule.vectors; ++j)
-          x.push_back(b.load(b.lanes(unit), b.address(p, unit, u * lanes + j * arch.width),
+        for (int64_t j = 0; j < vectors; ++j)
+          x.push_back(b.load(b.lanes(unit), b.address(p, unit, (u * vectors + j) * arch.width),
                              arch.width * 4));
-        for (int64_t r = 0; r < group; ++r) {
-          Value element = b.splat(b.load(unit, b.address(from, unit, u * group + r), 4));
-          for (int64_t j = 0; j < schedule.vectors; ++j) {
-            Value &s = sum[r * schedule.vectors + j];
+        for (int64_t r = 0; r < group * panelCount; ++r) {
+          int64_t entry = r / group * panelKeys * group + u * group + r % group;
+          Value element = b.splat(b.load(unit, b.address(from, unit, entry), 4));
+          for (int64_t j = 0; j < vectors; ++j) {
+            Value &s = sum[r * vectors + j];
             s = dotStep(b, kind, x[j], element, s);
           }
         }
       }
       return sum;
     });
-    for (int64_t r = 0; r < group; ++r)
-      storeRow(b, ArrayRef<Value>(sum).slice(r * schedule.vectors, schedule.vectors),
+    for (int64_t r = 0; r < group * panelCount; ++r)
+      storeRow(b, ArrayRef<Value>(sum).slice(r * vectors, vectors),
                b.address(at, b.f32(), r * lanes));
   });
   tiles[op.getResult()] = o;

@@ -8,10 +8,6 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// Key steps that dot_pv takes at a time; panels and probabilities are padded
-/// with zeros up to it.
-static int64_t paddedKeys(DotKind kind) { return 4 * elementsPerStep(kind); }
-
 // Rows past the end of a short block stay untouched: their addresses are those
 // of the last row.
 Value CpuLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
@@ -126,16 +122,6 @@ void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body)
       }
       b.store(x, b.address(to, b.i32(), d * panelKeys));
     }
-  });
-  if (body.full)
-    return;
-  Value begin = b.roundUp(body.count, step), end = b.roundUp(body.count, paddedKeys(kind));
-  b.loop(begin, end, step, [&](Value row) {
-    Value index =
-        step == 1 ? row : Value(arith::DivUIOp::create(b.builder, b.loc, row, b.constI64(step)));
-    Value to = b.address(target, b.i32(), b.mul(index, group));
-    for (int64_t d = 0; d < dim; d += group)
-      b.store(zero, b.address(to, b.i32(), d * panelKeys));
   });
 }
 

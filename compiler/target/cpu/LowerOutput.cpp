@@ -12,7 +12,7 @@ LogicalResult CpuLowering::lowerOutput(LaneBuilder &b, tile::OutputOp op) {
   int64_t dim = op.getO().getType().getShape()[1];
   ScalarContext context = frame->scalars(arch);
   forSubTiles(b, [&](Value subTile) {
-    SmallVector<Value> positions = queryPositions(b, subTile);
+    SmallVector<Value> positions = queryPositions(b, b.mul(subTile, laneCount()), schedule.vectors);
     SmallVector<Value> lse = lanesOf(b, op.getLse(), subTile);
     for (Value &vector : lse)
       vector = b.maxF(vector, b.splatF32(kNothingAttended));

@@ -38,11 +38,10 @@ void CpuLowering::startSoftmax(LaneBuilder &b, Value maxTile, Value sumTile,
 //===-- Scores -------------------------------------------------------------------===//
 
 // Position of each lane's query row.
-SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, Value subTile) {
-  Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow,
-                                      b.narrow(b.mul(subTile, laneCount())));
+SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, Value firstRow, int64_t vectors) {
+  Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow, b.narrow(firstRow));
   SmallVector<Value> positions;
-  for (int64_t j = 0; j < schedule.vectors; ++j) {
+  for (int64_t j = 0; j < vectors; ++j) {
     SmallVector<int32_t> lane;
     for (int64_t i = 0; i < arch.width; ++i)
       lane.push_back(j * arch.width + i);
@@ -58,15 +57,21 @@ LogicalResult
 CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
                          llvm::function_ref<Value(LaneBuilder &, Value, Value, int64_t)> rewrite) {
   const CpuTileValue source = tiles[from];
+  const int64_t vectors = vectorsOf(body);
+  bool masks = !body.full && isMaskedNext(to);
   Type type = b.lanes(source.integer ? b.i32() : b.f32());
-  Value scores = arenaAddress(b, scoresOffset);
-  SmallVector<Value> largest(schedule.vectors, b.splatF32(kMasked));
-  largest = b.loop(b.constI64(0), body.count, 1, largest, [&](Value row, ValueRange state) {
-    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
+  Value scores = arenaAddress(b, scoresOffset), excluded = b.splatF32(kMasked);
+  SmallVector<Value> largest(vectors, excluded);
+  largest = b.loop(b.constI64(0), rowsOf(body), 1, largest, [&](Value row, ValueRange state) {
+    Value at = b.address(scores, b.f32(), b.mul(row, lanesOf(body)));
+    Value key = keyOfRow(b, body, row);
+    Value admitted = masks ? admittedLanes(b, row) : Value();
     SmallVector<Value> next;
-    for (int64_t j = 0; j < schedule.vectors; ++j) {
+    for (int64_t j = 0; j < vectors; ++j) {
       Value address = b.address(at, b.f32(), j * arch.width);
-      Value s = rewrite(b, b.load(type, address, arch.width * 4), row, j);
+      Value s = rewrite(b, b.load(type, address, arch.width * 4), key, j);
+      if (masks)
+        s = b.select(admitted, s, excluded);
       b.store(s, address, arch.width * 4);
       next.push_back(b.maxF(s, state[j]));
     }
@@ -75,38 +80,36 @@ CpuLowering::lowerScores(LaneBuilder &b, Value from, Value to, const Body &body,
   CpuTileValue value;
   value.kind = CpuTileValue::Kind::scores;
   value.vectors = largest;
+  value.masked = masks;
   tiles[to] = value;
   return success();
 }
 
+bool CpuLowering::isMaskedNext(Value scores) {
+  return scores.hasOneUse() && isa<tile::MaskOp>(*scores.user_begin());
+}
+
+// Whatever computed the scores has masked them, with the bits of the listed keys.
 LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body &body) {
-  // What depends on the query alone stays outside of the loop over keys.
-  SmallVector<ScalarRegionInliner> masks;
-  for (Value query : queryPositions(b, body.subTile)) {
-    masks.emplace_back(op.getBody().front(), frame->scalars(arch));
-    masks.back().hoist(b.builder, {query, Value(), frame->head, frame->batch});
-  }
-  return lowerScores(
-      b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value row, int64_t j) {
-        Value key = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(row));
-        Value admitted =
-            masks[j].finish(b.builder, {Value(), key, Value(), Value()})[0];
-        return b.select(admitted, s, b.splatF32(kMasked));
-      });
+  if (body.full || !tiles[op.getS()].masked)
+    return unsupported(*op, "it does not follow the scores of a partial block at once");
+  const CpuTileValue scores = tiles[op.getS()];
+  tiles[op.getResult()] = scores;
+  return success();
 }
 
 LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
   SmallVector<ScalarRegionInliner> scores;
-  for (Value query : queryPositions(b, body.subTile)) {
+  for (Value query : queryPositions(b, firstRow(b, body), vectorsOf(body))) {
     scores.emplace_back(op.getBody().front(), frame->scalars(arch));
     scores.back().hoist(b.builder, {Value(), query, Value(), frame->head, frame->batch});
   }
   Value scale = b.splat(frame->word(b, ATTN_W_SCALE, b.f32()));
   return lowerScores(
-      b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value row, int64_t j) {
-        Value key = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(row));
-        Value result =
-            scores[j].finish(b.builder, {b.mulF(s, scale), Value(), key, Value(), Value()})[0];
+      b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value key, int64_t j) {
+        Value position = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(key));
+        Value result = scores[j].finish(
+            b.builder, {b.mulF(s, scale), Value(), position, Value(), Value()})[0];
         return isa<VectorType>(result.getType()) ? result : b.splat(result);
       });
 }
@@ -119,10 +122,10 @@ LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::Dequantiz
     tiles[op.getResult()] = scores;
     return success();
   }
-  SmallVector<Value> rowScale = lanesOf(b, op.getRowScale(), body.subTile);
+  SmallVector<Value> rowScale = lanesOf(b, op.getRowScale(), body);
   return lowerScores(b, op.getS(), op.getResult(), body,
-                     [&](LaneBuilder &b, Value s, Value row, int64_t j) {
-                       Value keyScale = b.splat(keyNumber(b, op.getKeyScale(), body, row));
+                     [&](LaneBuilder &b, Value s, Value key, int64_t j) {
+                       Value keyScale = b.splat(keyNumber(b, op.getKeyScale(), body, key));
                        return b.mulF(b.mulF(b.toF32(s), rowScale[j]), keyScale);
                      });
 }
@@ -131,11 +134,12 @@ LogicalResult CpuLowering::lowerDequantizeScores(LaneBuilder &b, tile::Dequantiz
 
 SmallVector<Value> CpuLowering::rowMaximum(LaneBuilder &b, const Body &body) {
   Value scores = arenaAddress(b, scoresOffset);
-  SmallVector<Value> start(schedule.vectors, b.splatF32(kMasked));
-  return b.loop(b.constI64(0), body.count, 1, start, [&](Value row, ValueRange state) {
-    SmallVector<Value> next = loadRow(b, b.address(scores, b.f32(), b.mul(row, laneCount())));
-    for (int64_t j = 0; j < schedule.vectors; ++j)
-      next[j] = b.maxF(next[j], state[j]);
+  SmallVector<Value> start(vectorsOf(body), b.splatF32(kMasked));
+  return b.loop(b.constI64(0), rowsOf(body), 1, start, [&](Value row, ValueRange state) {
+    Value at = b.address(scores, b.f32(), b.mul(row, lanesOf(body)));
+    SmallVector<Value> next = loadRow(b, at, vectorsOf(body));
+    for (auto [x, largest] : llvm::zip_equal(next, state))
+      x = b.maxF(x, largest);
     return next;
   });
 }
@@ -144,14 +148,14 @@ SmallVector<Value> CpuLowering::rowMaximum(LaneBuilder &b, const Body &body) {
 void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
                                SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset);
-  int64_t unroll = body.full ? 2 : 1;
-  sum = b.loop(b.constI64(0), body.count, unroll, sum, [&](Value row, ValueRange state) {
+  const int64_t unroll = 2, vectors = vectorsOf(body);
+  sum = b.loop(b.constI64(0), rowsOf(body), unroll, sum, [&](Value row, ValueRange state) {
     SmallVector<Value> sum(state);
-    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
+    Value at = b.address(scores, b.f32(), b.mul(row, lanesOf(body)));
     for (int64_t u = 0; u < unroll; ++u) {
-      Value address = b.address(at, b.f32(), u * laneCount());
-      SmallVector<Value> p = loadRow(b, address);
-      for (int64_t j = 0; j < schedule.vectors; ++j) {
+      Value address = b.address(at, b.f32(), u * lanesOf(body));
+      SmallVector<Value> p = loadRow(b, address, vectors);
+      for (int64_t j = 0; j < vectors; ++j) {
         p[j] = b.exp2(b.fma(p[j], factor, reference[j]));
         sum[j] = b.addF(sum[j], p[j]);
       }
@@ -159,49 +163,34 @@ void CpuLowering::exponentials(LaneBuilder &b, const Body &body, Value factor, V
     }
     return sum;
   });
-  if (body.full)
-    return;
-  SmallVector<Value> zero(schedule.vectors, b.splatF32(0));
-  b.loop(body.count, b.roundUp(body.count, 4), 1, [&](Value row) {
-    storeRow(b, zero, b.address(scores, b.f32(), b.mul(row, laneCount())));
-  });
 }
 
 // The same, with the probabilities of two neighbouring keys as bf16 in one lane.
 void CpuLowering::exponentialPairs(LaneBuilder &b, const Body &body, Value factor,
                                    ValueRange reference, SmallVector<Value> &sum) {
   Value scores = arenaAddress(b, scoresOffset), pairs = arenaAddress(b, pairsOffset);
-  auto pairAddress = [&](Value row) {
-    // Row 2i of S and row i of the pairs are both 4 * lanes bytes.
-    return b.address(pairs, b.f32(), b.mul(row, laneCount() / 2));
-  };
+  const int64_t vectors = vectorsOf(body), lanes = lanesOf(body);
   // Adding half of the last place rounds to nearest, ties away from zero.
   auto rounded = [&](Value p) -> Value {
     return arith::AddIOp::create(b.builder, b.loc, b.bitcast(p, b.i32()), b.splatI32(0x8000));
   };
-  sum = b.loop(b.constI64(0), body.count, 2, sum, [&](Value row, ValueRange state) {
+  sum = b.loop(b.constI64(0), rowsOf(body), 2, sum, [&](Value row, ValueRange state) {
     SmallVector<Value> sum(state), packed;
-    Value at = b.address(scores, b.f32(), b.mul(row, laneCount()));
-    SmallVector<Value> even = loadRow(b, at);
-    SmallVector<Value> odd = loadRow(b, b.address(at, b.f32(), laneCount()));
-    Value hasOdd = body.full ? Value() : b.less(b.add(row, 1), body.count);
-    for (int64_t j = 0; j < schedule.vectors; ++j) {
+    Value at = b.address(scores, b.f32(), b.mul(row, lanes));
+    SmallVector<Value> even = loadRow(b, at, vectors);
+    SmallVector<Value> odd = loadRow(b, b.address(at, b.f32(), lanes), vectors);
+    for (int64_t j = 0; j < vectors; ++j) {
       Value p = b.exp2(b.fma(even[j], factor, reference[j]), /*coarse=*/true);
-      Value s = hasOdd ? b.select(hasOdd, odd[j], b.splatF32(kMasked)) : odd[j];
-      Value q = b.exp2(b.fma(s, factor, reference[j]), /*coarse=*/true);
+      Value q = b.exp2(b.fma(odd[j], factor, reference[j]), /*coarse=*/true);
       sum[j] = b.addF(sum[j], b.addF(p, q));
       Value low = arith::ShRUIOp::create(b.builder, b.loc, rounded(p), b.splatI32(16));
       Value high = arith::AndIOp::create(b.builder, b.loc, rounded(q), b.splatI32(-65536));
       packed.push_back(b.bitcast(arith::OrIOp::create(b.builder, b.loc, low, high), b.f32()));
     }
-    storeRow(b, packed, pairAddress(row));
+    // Row 2i of S and row i of the pairs are both 4 * lanes bytes.
+    storeRow(b, packed, b.address(pairs, b.f32(), b.mul(row, lanes / 2)));
     return sum;
   });
-  if (body.full)
-    return;
-  SmallVector<Value> zero(schedule.vectors, b.splatF32(0));
-  b.loop(b.roundUp(body.count, 2), b.roundUp(body.count, 8), 2,
-         [&](Value row) { storeRow(b, zero, pairAddress(row)); });
 }
 
 // Old and new maxima are rounded to exponents the same way, so that the factors
@@ -212,11 +201,12 @@ LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp 
   if (scores.kind != CpuTileValue::Kind::scores || scores.integer)
     return unsupported(*op, "the operand is not a tile of float scores");
   Value factor = b.splat(scalars.lookup(op.getFactor()));
-  SmallVector<Value> oldMax = lanesOf(b, op.getMax(), body.subTile);
-  SmallVector<Value> oldSum = lanesOf(b, op.getSum(), body.subTile);
+  const int64_t vectors = vectorsOf(body);
+  SmallVector<Value> oldMax = lanesOf(b, op.getMax(), body);
+  SmallVector<Value> oldSum = lanesOf(b, op.getSum(), body);
   SmallVector<Value> newMax = scores.vectors.empty() ? rowMaximum(b, body) : scores.vectors;
-  SmallVector<Value> alpha, reference, sum(schedule.vectors, b.splatF32(0));
-  for (int64_t j = 0; j < schedule.vectors; ++j) {
+  SmallVector<Value> alpha, reference, sum(vectors, b.splatF32(0));
+  for (int64_t j = 0; j < vectors; ++j) {
     newMax[j] = b.maxF(newMax[j], oldMax[j]);
     Value base = b.mulF(newMax[j], factor);
     alpha.push_back(b.exp2(b.subF(b.mulF(oldMax[j], factor), base)));
@@ -232,7 +222,7 @@ LogicalResult CpuLowering::lowerSoftmaxStep(LaneBuilder &b, tile::SoftmaxStepOp 
   } else {
     exponentials(b, body, factor, reference, sum);
   }
-  for (int64_t j = 0; j < schedule.vectors; ++j)
+  for (int64_t j = 0; j < vectors; ++j)
     sum[j] = b.fma(oldSum[j], alpha[j], sum[j]);
   auto lanes = [&](Value tile, ArrayRef<Value> vectors) {
     CpuTileValue value;
