@@ -284,8 +284,11 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
   std::vector<Job> jobs;
   if (!listJobs(spec, options, jobs, errors))
     return false;
+  // One pool for the jobs and for what they do beside each other.
+  llvm::DefaultThreadPool pool(llvm::hardware_concurrency());
   auto compile = [&](Job &job) {
     std::unique_ptr<MLIRContext> context = makeContext();
+    context->setThreadPool(pool);
     llvm::raw_string_ostream stream(job.errors);
     DiagnosticPrinter printer(context.get(), stream,
                               (options.stopAfter == Stage::attn ? "" : subjectOf(job)));
@@ -295,7 +298,6 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
   if (jobs.size() == 1) {
     compile(jobs.front());
   } else {
-    llvm::DefaultThreadPool pool(llvm::hardware_concurrency(jobs.size()));
     for (Job &job : jobs)
       pool.async([&] { compile(job); });
     pool.wait();

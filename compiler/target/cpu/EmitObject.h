@@ -15,6 +15,9 @@ class Module;
 
 namespace mlir::attn {
 
+/// Lets `context` translate to LLVM IR; once, before any thread does.
+void registerLlvmTranslation(MLIRContext &context);
+
 /// Translates `module` to LLVM IR whose functions carry `arch`'s features.
 std::unique_ptr<llvm::Module> translateToLlvm(ModuleOp module, const CpuArch &arch,
                                               llvm::LLVMContext &context);

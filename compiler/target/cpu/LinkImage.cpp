@@ -67,9 +67,9 @@ static FailureOr<std::string> runLinker(llvm::ArrayRef<std::string> objects, Str
   return (*image)->getBuffer().str();
 }
 
-FailureOr<std::string> mlir::attn::linkImage(const std::string &object, Location loc) {
+FailureOr<std::string> mlir::attn::linkImage(llvm::ArrayRef<std::string> objects, Location loc) {
   // -z defs is the gate: a call into libm or libc does not link.
-  return runLinker(object, "so",
+  return runLinker(objects, "so",
                    {"-shared", "-z", "defs", "-z", "noexecstack", "--build-id=none",
                     "--hash-style=gnu", "--gc-sections", "--strip-all"},
                    "the kernel does not link by itself: ", loc);

@@ -9,9 +9,9 @@
 
 namespace mlir::attn {
 
-/// Links `object` into a shared object that depends on nothing. An undefined
+/// Links `objects` into a shared object that depends on nothing. An undefined
 /// symbol is an error reported at `loc`.
-FailureOr<std::string> linkImage(const std::string &object, Location loc);
+FailureOr<std::string> linkImage(llvm::ArrayRef<std::string> objects, Location loc);
 
 /// Joins objects into one relocatable object.
 FailureOr<std::string> joinObjects(llvm::ArrayRef<std::string> objects, Location loc);

@@ -22,32 +22,58 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-// Replaces transcendental functions by polynomials on vectors. First those that
-// have no polynomial of their own are rewritten in terms of others.
-static LogicalResult approximateMath(ModuleOp module) {
-  RewritePatternSet expansions(module.getContext());
-  math::populateExpansionPatterns(expansions, {"tan", "sinh", "cosh", "exp2", "powf", "fpowi",
-                                               "asinh", "acosh", "atanh", "clampf"});
-  if (failed(applyPatternsGreedily(module, std::move(expansions))))
-    return failure();
-  RewritePatternSet polynomials(module.getContext());
-  populateMathPolynomialApproximationPatterns(polynomials);
-  return applyPatternsGreedily(module, std::move(polynomials));
+// Applies `patterns` to the math ops and to what comes out of them.
+static LogicalResult rewriteMath(func::FuncOp function, const FrozenRewritePatternSet &patterns) {
+  SmallVector<Operation *> ops;
+  function.walk([&](Operation *op) {
+    if (isa<math::MathDialect>(op->getDialect()))
+      ops.push_back(op);
+  });
+  GreedyRewriteConfig config;
+  config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+  return applyOpPatternsGreedily(ops, patterns, config);
 }
 
+namespace {
+
+/// Replaces transcendental functions by polynomials on vectors. First those that
+/// have no polynomial of their own are rewritten in terms of others.
+struct ApproximateMathPass : PassWrapper<ApproximateMathPass, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ApproximateMathPass)
+  StringRef getName() const final { return "ApproximateMath"; }
+  LogicalResult initialize(MLIRContext *context) final {
+    RewritePatternSet rewritten(context), approximated(context);
+    math::populateExpansionPatterns(rewritten, {"tan", "sinh", "cosh", "exp2", "powf", "fpowi",
+                                                "asinh", "acosh", "atanh", "clampf"});
+    populateMathPolynomialApproximationPatterns(approximated);
+    expansions = std::move(rewritten);
+    polynomials = std::move(approximated);
+    return success();
+  }
+  void runOnOperation() final {
+    if (failed(rewriteMath(getOperation(), expansions)) ||
+        failed(rewriteMath(getOperation(), polynomials)))
+      signalPassFailure();
+  }
+
+  FrozenRewritePatternSet expansions, polynomials;
+};
+
+} // namespace
+
 LogicalResult mlir::attn::lowerVectorToLlvm(ModuleOp module) {
-  if (failed(approximateMath(module)))
-    return failure();
   invertDivisors(module);
   PassManager passes(module.getContext());
   passes.enableVerifier(false);
-  passes.addPass(createCanonicalizerPass());
-  passes.addPass(createCSEPass());
-  passes.addPass(createLoopInvariantCodeMotionPass());
-  passes.addPass(createSCFToControlFlowPass());
-  passes.addPass(createConvertVectorToLLVMPass());
-  passes.addPass(createArithToLLVMConversionPass());
-  passes.addPass(createConvertMathToLLVMPass());
+  OpPassManager &function = passes.nest<func::FuncOp>(); // on functions, beside each other
+  function.addPass(std::make_unique<ApproximateMathPass>());
+  function.addPass(createCanonicalizerPass());
+  function.addPass(createCSEPass());
+  function.addPass(createLoopInvariantCodeMotionPass());
+  function.addPass(createSCFToControlFlowPass());
+  function.addPass(createConvertVectorToLLVMPass());
+  function.addPass(createArithToLLVMConversionPass());
+  function.addPass(createConvertMathToLLVMPass());
   ConvertFuncToLLVMPassOptions func;
   func.useBarePtrCallConv = true;
   passes.addPass(createConvertFuncToLLVMPass(func));
