@@ -67,7 +67,9 @@ LogicalResult mlir::attn::lowerVectorToLlvm(ModuleOp module) {
   passes.enableVerifier(false);
   OpPassManager &function = passes.nest<func::FuncOp>(); // on functions, beside each other
   function.addPass(std::make_unique<ApproximateMathPass>());
-  function.addPass(createCanonicalizerPass());
+  GreedyRewriteConfig once; // further sweeps find nothing more in what the lowerings write
+  once.setMaxIterations(1).setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled);
+  function.addPass(createCanonicalizerPass(once));
   function.addPass(createCSEPass());
   function.addPass(createLoopInvariantCodeMotionPass());
   function.addPass(createSCFToControlFlowPass());
