@@ -43,6 +43,8 @@ struct KeyWalkHooks {
   /// For targets that keep their tiles in registers: nothing is kept beside them
   /// that could be computed again, and ranges are not cut.
   bool registersAreDear = false;
+  /// For targets with vectors of integers: all blocks of a run are asked about at once.
+  bool blocksAtOnce = false;
 };
 
 /// What says which blocks a walk visits.

@@ -14,7 +14,15 @@
 // CHECK-NEXT: %[[MASKED:.*]] = arith.select %[[LANES]], %{{.*}}, %{{.*}} : vector<16xi1>, vector<16xf32>
 // CHECK-NEXT: llvm.store %[[MASKED]], %{{.*}} {alignment = 64 : i64} : vector<16xf32>
 
-// The walk asks about a block with scalars.
+// The walk asks about eight blocks at once, and visits those that are not empty.
 // CHECK-LABEL: func.func @causal_f32_ranges(
-// CHECK: arith.cmpi sge, %{{.*}}, %{{.*}} : i32
+// CHECK: arith.constant dense<[0, 96, 192, 288, 384, 480, 576, 672]> : vector<8xi32>
+// CHECK: %[[INSIDE:.*]] = arith.cmpi slt, %{{.*}}, %{{.*}} : vector<8xi32>
+// CHECK: %[[ANY:.*]] = arith.cmpi sge, %{{.*}}, %{{.*}} : vector<8xi32>
+// CHECK: %[[ALL:.*]] = arith.cmpi sge, %{{.*}}, %{{.*}} : vector<8xi32>
+// CHECK: arith.andi %[[INSIDE]], %[[ANY]] : vector<8xi1>
+// CHECK: vector.bitcast %[[ALL]] : vector<8xi1> to vector<1xi8>
+// CHECK: %[[VISITS:.*]] = math.ctpop
+// CHECK: scf.for %{{.*}} = %{{.*}} to %[[VISITS]]
+// CHECK: math.cttz
 // CHECK-NOT: vector

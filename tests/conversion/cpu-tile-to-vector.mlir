@@ -29,4 +29,4 @@
 
 // CHECK-LABEL: func.func @dense_f32_ranges(
 // CHECK-SAME: !llvm.ptr, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: !llvm.ptr, %{{.*}}: i32) -> i32
-// CHECK-NOT: vector
+// CHECK-NOT: xf32

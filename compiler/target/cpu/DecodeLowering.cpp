@@ -129,6 +129,7 @@ LogicalResult DecodeLowering::emitWalk(OpBuilder &builder, StringRef symbol) {
         keyBindings[binding] = frame->rows(b, binding);
     });
     KeyWalkHooks hooks;
+    hooks.blocksAtOnce = true;
     hooks.loadWord = [&](OpBuilder &builder, Location loc, Value index) {
       LaneBuilder inner(builder, loc, arch);
       return frame->wordAt(inner, index);

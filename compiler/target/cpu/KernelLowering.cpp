@@ -189,6 +189,7 @@ LogicalResult CpuLowering::lowerForKeys(LaneBuilder &b, tile::ForKeysOp op) {
   });
   LogicalResult result = success();
   KeyWalkHooks hooks;
+  hooks.blocksAtOnce = true;
   hooks.loadWord = [&](OpBuilder &builder, Location loc, Value index) {
     LaneBuilder inner(builder, loc, arch);
     return frame->wordAt(inner, index);

@@ -64,6 +64,7 @@ void mlir::attn::emitRangesFunction(OpBuilder &builder, tile::KernelOp kernel, c
   frame.enterCall(b);
   frame.enterItem(b, entry->getArgument(2), entry->getArgument(3), entry->getArgument(4));
   KeyWalkHooks hooks;
+  hooks.blocksAtOnce = true;
   hooks.loadWord = [&](OpBuilder &builder, Location loc, Value index) {
     LaneBuilder inner(builder, loc, arch);
     return frame.wordAt(inner, index);
