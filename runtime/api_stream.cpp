@@ -157,6 +157,30 @@ attn_status_t *attn_stream_next_async(attn_stream_t *stream, uint64_t blocks, at
   });
 }
 
+attn_status_t *attn_stream_run_for(attn_stream_t *stream, double budget_ms,
+                                   attn_frames_t *out_frames, uint32_t *out_done) {
+  return guard([&]() -> Status {
+    ATTN_NEED(stream);
+    ATTN_NEED(out_frames);
+    ATTN_NEED(out_done);
+    ATTN_RETURN_IF_ERROR(check_struct(*out_frames, "attn_frames_t"));
+    if (!(budget_ms >= 0)) // not a number, too
+      return Status::usage("a budget of ", budget_ms, " ms; it must not be negative");
+    *out_done = 0;
+    auto keep = [stream](const Status &status, std::span<const float> frames) {
+      if (status.ok())
+        note(*stream, frames);
+    };
+    ATTN_ASSIGN_OR_RETURN(
+        bool done, stream->runner->run_for(std::chrono::duration<double, std::milli>(budget_ms),
+                                           std::move(keep)));
+    if (done)
+      *out_frames = frames_of(*stream, stream->frames);
+    *out_done = done;
+    return {};
+  });
+}
+
 attn_status_t *attn_stream_wait(attn_stream_t *stream) {
   return guard([&]() -> Status {
     ATTN_NEED(stream);

@@ -1,6 +1,7 @@
 // One thread that sleeps until it is given blocks to make.
 #include "runtime/stream/runner.h"
 
+#include <algorithm>
 #include <system_error>
 
 namespace attn::stream {
@@ -17,7 +18,9 @@ Runner::~Runner() {
   thread_.join();
 }
 
-Status Runner::start(uint64_t blocks, Done done) {
+Status Runner::start(uint64_t blocks, Done done) { return begin(blocks, std::move(done), false); }
+
+Status Runner::begin(uint64_t blocks, Done done, bool budgeted) {
   std::lock_guard lock(mutex_);
   if (busy_)
     return Status::usage("the stream is making a block; wait for it first");
@@ -29,10 +32,30 @@ Status Runner::start(uint64_t blocks, Done done) {
     }
   }
   busy_ = true;
+  budgeted_ = budgeted;
   blocks_ = blocks;
   done_ = std::move(done);
+  stream_.gate().begin_work(budgeted);
   changed_.notify_all();
   return {};
+}
+
+Result<bool> Runner::run_for(std::chrono::duration<double> budget, Done done) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  // A day is more than a block takes, and fits the clock.
+  const auto limit = std::min<std::chrono::duration<double>>(budget, std::chrono::hours(24));
+  bool under_way; // or ended between two calls, by a cancel
+  {
+    std::lock_guard lock(mutex_);
+    under_way = budgeted_;
+  }
+  if (!under_way)
+    ATTN_RETURN_IF_ERROR(begin(1, std::move(done), true));
+  if (!stream_.gate().work_until(start + std::chrono::duration_cast<Clock::duration>(limit)))
+    return false;
+  ATTN_RETURN_IF_ERROR(wait());
+  return true;
 }
 
 bool Runner::busy() const {
@@ -41,8 +64,10 @@ bool Runner::busy() const {
 }
 
 Status Runner::wait() {
+  stream_.gate().work_on();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !busy_; });
+  budgeted_ = false;
   return last_;
 }
 
@@ -62,6 +87,7 @@ void Runner::main() {
     }
     last_ = status;
     busy_ = false;
+    stream_.gate().end_work();
     changed_.notify_all();
   }
 }

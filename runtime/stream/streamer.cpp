@@ -320,8 +320,10 @@ Status Streamer::replay(bool refresh_sinks) {
     float *sample = clean(kept_.back().slot);
     std::copy_n(moved_.data() + i * block_size, block_size, sample);
     // Sinks that are among the newest blocks are computed anew with them.
-    if (i >= sinks || refresh_sinks || old.size() - i <= static_cast<size_t>(replay_blocks_))
-      ATTN_RETURN_IF_ERROR(pass(sample, description().clean_timestep, kept_.size() - 1, false));
+    if (i < sinks && !refresh_sinks && old.size() - i > static_cast<size_t>(replay_blocks_))
+      continue;
+    gate_.yield();
+    ATTN_RETURN_IF_ERROR(pass(sample, description().clean_timestep, kept_.size() - 1, false));
   }
   return {};
 }
@@ -390,6 +392,7 @@ Result<std::span<const float>> Streamer::next_block() {
   times_.denoise = seconds_since(start);
   start = Clock::now();
   std::copy(x0_.begin(), x0_.end(), clean(kept_[rank].slot));
+  gate_.yield();
   status = pass(x0_.data(), d.clean_timestep, rank, false);
   if (!status.ok()) {
     take_back({});

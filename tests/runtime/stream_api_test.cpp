@@ -4,6 +4,7 @@
 
 #include "tests/stream/tiny_model.h"
 #include <atomic>
+#include <cmath>
 #include <gtest/gtest.h>
 #include <thread>
 #include <unistd.h>
@@ -125,6 +126,79 @@ TEST_F(Tiny, StepsMakeOneBlockEach) {
   EXPECT_EQ(seen.all, blocks(plain, 4));
 }
 
+TEST_F(Tiny, ABudgetCutsABlockBetweenPasses) {
+  attn::c::Stream stream = open(5), plain = open(5);
+  std::vector<std::vector<float>> expected = blocks(plain, 6);
+  attn_frames_t frames;
+  bool done = false;
+  for (const std::vector<float> &block : expected) {
+    int calls = 1;
+    for (;; ++calls) {
+      Status status = stream.run_for(0, frames, done);
+      ASSERT_TRUE(status) << status.text();
+      if (done)
+        break;
+      ASSERT_LT(calls, 100);
+      // Nothing else may use the stream in the middle of a block.
+      EXPECT_EQ(stream.next(frames).code(), ATTN_USAGE);
+      EXPECT_EQ(stream.set_seed(9).code(), ATTN_USAGE);
+    }
+    EXPECT_GT(calls, 1); // several passes, one a call
+    EXPECT_EQ(copy(frames), block);
+  }
+}
+
+TEST_F(Tiny, ABudgetCutsARecacheToo) {
+  attn::c::Stream stream = open(5), plain = open(5);
+  blocks(stream, 4), blocks(plain, 4);
+  ASSERT_TRUE(stream.push_prompt("south"));
+  ASSERT_TRUE(plain.push_prompt("south"));
+  attn_frames_t frames;
+  bool done = false;
+  int calls = 0, plain_calls = 0;
+  for (; !done; ++calls)
+    ASSERT_TRUE(stream.run_for(0, frames, done));
+  EXPECT_GT(frames.recache_ms, 0);
+  EXPECT_EQ(copy(frames), blocks(plain, 1)[0]);
+  for (done = false; !done; ++plain_calls) // without a switch
+    ASSERT_TRUE(stream.run_for(0, frames, done));
+  EXPECT_GT(calls, plain_calls);
+}
+
+TEST_F(Tiny, ABudgetCanBeLongWaitedForPausedAndCancelled) {
+  attn::c::Stream stream = open(5), plain = open(5);
+  std::vector<std::vector<float>> expected = blocks(plain, 4);
+  attn_frames_t frames;
+  bool done = false;
+  ASSERT_TRUE(stream.run_for(HUGE_VAL, frames, done)); // all the time in the world
+  ASSERT_TRUE(done);
+  EXPECT_EQ(copy(frames), expected[0]);
+  EXPECT_EQ(stream.run_for(-1, frames, done).code(), ATTN_USAGE);
+  EXPECT_EQ(stream.run_for(NAN, frames, done).code(), ATTN_USAGE);
+
+  ASSERT_TRUE(stream.run_for(0, frames, done));
+  ASSERT_FALSE(done);
+  ASSERT_TRUE(stream.wait()); // makes block 1, whose frames nobody took
+  ASSERT_TRUE(stream.pause());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(stream.run_for(1, frames, done));
+    EXPECT_FALSE(done);
+  }
+  ASSERT_TRUE(stream.resume());
+  ASSERT_TRUE(stream.run_for(1e6, frames, done));
+  ASSERT_TRUE(done);
+  EXPECT_EQ(frames.block, 2u);
+  EXPECT_EQ(copy(frames), expected[2]);
+
+  ASSERT_TRUE(stream.run_for(0, frames, done));
+  ASSERT_FALSE(done);
+  ASSERT_TRUE(stream.cancel());
+  EXPECT_EQ(stream.run_for(1e6, frames, done).code(), ATTN_CANCELLED);
+  ASSERT_TRUE(stream.next(frames)); // was not begun, and is made now
+  EXPECT_EQ(copy(frames), expected[3]);
+  ASSERT_TRUE(stream.run_for(0, frames, done)); // and a held stream can be released
+}
+
 TEST_F(Tiny, CancelledBlocksLeaveNoTrace) {
   // Cancelled at any time, before and after the ring turns, a prompt change among them.
   attn::c::Stream plain = open(5), stream = open(5);
@@ -181,7 +255,7 @@ TEST_F(Tiny, StreamsOfOneDeviceAreFairAndIsolated) {
     ASSERT_TRUE(streams.back().pause());
   }
   for (int i = 0; i < kStreams; ++i)
-    ASSERT_TRUE(streams[i].next_async(kBlocks, seen[i]));
+    ASSERT_TRUE(streams[i].next_async(i == 2 ? 0 : kBlocks, seen[i])); // 2 until it is cancelled
   for (attn::c::Stream &stream : streams)
     ASSERT_TRUE(stream.resume());
   ASSERT_TRUE(streams[0].push_prompt("upwards").code() == ATTN_INVALID_INPUT);

@@ -327,6 +327,14 @@ ATTN_API attn_status_t *attn_stream_next_async(attn_stream_t *stream, uint64_t b
 /* Waits until they are made, or have failed: what ended them. */
 ATTN_API attn_status_t *attn_stream_wait(attn_stream_t *stream);
 
+/* Works on the next block for `budget_ms` at most, then to the end of the pass it is
+ * in (a pass is made even if there is no time), on the stream's own thread. *out_done:
+ * 1 with the block's frames in *out_frames, or 0; then nothing runs until the next
+ * call, which goes on. Until the block is made the stream counts as making one;
+ * attn_stream_wait makes the rest of it at once. */
+ATTN_API attn_status_t *attn_stream_run_for(attn_stream_t *stream, double budget_ms,
+                                            attn_frames_t *out_frames, uint32_t *out_done);
+
 /* Between two passes: hold, go on, make one more block and hold again; end the block
  * in the making, or the next one, with ATTN_CANCELLED. */
 ATTN_API attn_status_t *attn_stream_pause(attn_stream_t *stream);

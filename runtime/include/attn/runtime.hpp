@@ -127,6 +127,13 @@ struct Stream : Handle<attn_stream_t, attn_stream_close> {
     };
     return Status(attn_stream_next_async(get(), blocks, call, &done));
   }
+  Status run_for(double budget_ms, attn_frames_t &frames, bool &done) {
+    frames = ATTN_INIT(attn_frames_t);
+    uint32_t made = 0;
+    Status status(attn_stream_run_for(get(), budget_ms, &frames, &made));
+    done = made != 0;
+    return status;
+  }
   Status wait() { return Status(attn_stream_wait(get())); }
   Status pause() { return Status(attn_stream_pause(get())); }
   Status resume() { return Status(attn_stream_resume(get())); }
