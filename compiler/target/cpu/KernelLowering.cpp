@@ -257,6 +257,7 @@ LogicalResult CpuLowering::lowerBody(LaneBuilder &b, Block &region, const CpuTil
     Value left = b.sub(b.widen(frame->qCount), b.mul(subTile, laneCount()));
     b.loop(b.constI64(0), b.min(left, b.constI64(laneCount())), arch.width, [&](Value lane) {
       body.lane = lane;
+      prefetchShare(b, region, body);
       body.listed = listKeys(b, cast<tile::ForKeysOp>(region.getParentOp()), body);
       b.ifThen(b.less(b.constI64(0), body.listed), visit);
     });

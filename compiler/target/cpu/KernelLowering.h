@@ -62,7 +62,7 @@ private:
     Value slot, count;  ///< i64, of the block
     Value subTile = {}; ///< i64, set inside the loop over sub-tiles
     Value lane = {};    ///< i64, the first lane of the one vector
-    Value listed = {};  ///< i64, how many keys are listed
+    Value listed = {};  ///< i64, how many keys are listed, an even number
   };
   int64_t vectorsOf(const Body &body) const { return body.full ? schedule.vectors : 1; }
   /// The first query row that a body works on, counted from that of the work item; i64.
@@ -103,9 +103,10 @@ private:
   tile::DequantizeScoresOp fusedDequantize(tile::DotQKOp op);
 
   // ListKeys.cpp
-  /// Keys are listed in multiples of this; the last one is repeated for it.
+  /// Groups of keys are asked about together; products of queries and keys take so many
+  /// rows, for which the last key of a list is repeated.
   static constexpr int64_t kListUnit = 8;
-  /// Lists the keys of a partial block; their number, a multiple of kListUnit.
+  /// Lists the keys of a partial block; their number, made even.
   Value listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &body);
   /// The key of row `row` of the scores, i64, counted from the first of the block.
   Value keyOfRow(LaneBuilder &b, const Body &body, Value row);
@@ -130,10 +131,12 @@ private:
   Value keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row);
   Value keyNumber(LaneBuilder &b, Value tile, const Body &body, Value row);
   void packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
+  bool readsInPlace(tile::DotPVOp op, const Body &body);
   void packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body);
   void sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body);
   void prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const Body &body, Value part,
                         int64_t parts);
+  void prefetchShare(LaneBuilder &b, Block &region, const Body &body);
   int64_t keyRowsOffset(int64_t dim);
   int64_t valuePanelOffset(int64_t dim);
 

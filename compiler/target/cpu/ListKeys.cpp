@@ -243,7 +243,7 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
         [&] { return unchanged; });
   });
 
-  // The last key is repeated, without lanes, up to a multiple of the unit.
+  // The last key is repeated, without lanes, for products of whole units.
   Value listed = state[0];
   Value final = b.select(b.less(b.constI64(0), listed), b.sub(listed, b.constI64(step)),
                          b.constI64(0));
@@ -251,5 +251,5 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
   b.store(vector::BroadcastOp::create(builder, loc, unit(b.i32()), again), listAddress(b, listed));
   b.store(arith::ConstantOp::create(builder, loc, builder.getZeroAttr(unit(bitsType(b)))),
           bitsAddress(b, listed));
-  return b.roundUp(listed, kListUnit);
+  return b.roundUp(listed, 2);
 }

@@ -100,7 +100,8 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
     }
     return next;
   };
-  largest = b.loop(b.constI64(0), rowsOf(body), rowCount, largest, tile);
+  Value end = body.full ? body.count : b.roundUp(body.listed, rowCount);
+  largest = b.loop(b.constI64(0), end, rowCount, largest, tile);
   CpuTileValue &value = tiles[op.getResult()];
   value = CpuTileValue();
   value.kind = CpuTileValue::Kind::scores;
@@ -126,7 +127,9 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
     --panelCount;
   SmallVector<Value> alpha = lanesOf(b, op.getAlpha(), body);
   Value outputs = planeAddress(b, o.plane, body);
-  Value panels = arenaAddress(b, valuePanelOffset(v.keys.dim));
+  bool inPlace = readsInPlace(op, body);
+  Value panels = inPlace ? Value() : arenaAddress(b, valuePanelOffset(v.keys.dim));
+  const BindingRows rows = keyBindings[v.keys.binding];
   Value probabilities = arenaAddress(b, kind == DotKind::fma ? scoresOffset : pairsOffset);
   Value steps = rowsOf(body);
   if (step > 1)
@@ -139,7 +142,7 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
                        subTileCount * groupCount);
     }
     Value at = b.address(outputs, b.f32(), b.mul(d, lanes));
-    Value panel = b.address(panels, unit, b.mul(d, panelKeys));
+    Value panel = inPlace ? Value() : b.address(panels, unit, b.mul(d, panelKeys));
     SmallVector<Value> sum;
     for (int64_t r = 0; r < group * panelCount; ++r)
       for (auto [j, x] :
@@ -148,19 +151,24 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
     sum = b.loop(b.constI64(0), steps, unroll, sum, [&](Value index, ValueRange state) {
       SmallVector<Value> sum(state);
       Value p = b.address(probabilities, unit, b.mul(index, lanesOf(body)));
-      Value key = index; // in steps
-      if (!body.full)
-        key = keyOfRow(b, body, b.mul(index, step));
-      if (!body.full && step > 1)
-        key = arith::DivUIOp::create(b.builder, b.loc, key, b.constI64(step));
-      Value from = b.address(panel, unit, b.mul(key, group));
+      // Entry `r` of step `u` after this: of the key's row, or of a panel.
+      Value from;
+      if (inPlace) {
+        from = b.address(keyRow(b, rows, body, keyOfRow(b, body, index)), unit, d);
+      } else {
+        Value entry = body.full ? index : keyOfRow(b, body, b.mul(index, step));
+        if (!body.full && step > 1)
+          entry = arith::DivUIOp::create(b.builder, b.loc, entry, b.constI64(step));
+        from = b.address(panel, unit, b.mul(entry, group));
+      }
       for (int64_t u = 0; u < unroll; ++u) {
         SmallVector<Value> x;
         for (int64_t j = 0; j < vectors; ++j)
           x.push_back(b.load(b.lanes(unit), b.address(p, unit, (u * vectors + j) * arch.width),
                              arch.width * 4));
         for (int64_t r = 0; r < group * panelCount; ++r) {
-          int64_t entry = r / group * panelKeys * group + u * group + r % group;
+          int64_t entry =
+              inPlace ? r : r / group * panelKeys * group + u * group + r % group;
           Value element = b.splat(b.load(unit, b.address(from, unit, entry), 4));
           for (int64_t j = 0; j < vectors; ++j) {
             Value &s = sum[r * vectors + j];

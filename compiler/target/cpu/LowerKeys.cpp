@@ -8,6 +8,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
+static constexpr int64_t kLineBytes = 64;
+
 // Rows past the end of a short block stay untouched: their addresses are those
 // of the last row.
 Value CpuLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
@@ -57,6 +59,13 @@ void CpuLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
   });
 }
 
+// One vector of queries reads a value so seldom that packing it would not pay.
+bool CpuLowering::readsInPlace(tile::DotPVOp op, const Body &body) {
+  const CpuKeyTile &v = tiles[op.getV()].keys;
+  return !body.full && outputDot(op) == DotKind::fma && !v.scale &&
+         keyBindings[v.binding].element.isF32() && v.dim % schedule.rows == 0;
+}
+
 // V in panels of as many dims as the register tile has rows, so that dot_pv reads
 // memory in order, whatever the caller's stride:
 //
@@ -65,6 +74,8 @@ void CpuLowering::packKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
 //
 // With bf16 dots an entry holds one dim of two neighbouring keys.
 void CpuLowering::packValues(LaneBuilder &b, tile::DotPVOp op, const Body &body) {
+  if (readsInPlace(op, body))
+    return;
   const CpuTileValue &v = tiles[op.getV()];
   const BindingRows rows = keyBindings[v.keys.binding];
   DotKind kind = outputDot(op);
@@ -154,7 +165,6 @@ void CpuLowering::sumKeys(LaneBuilder &b, tile::DotQKOp op, const Body &body) {
 // elsewhere, or nowhere, this costs its instructions only.
 void CpuLowering::prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const Body &body,
                                    Value part, int64_t parts) {
-  constexpr int64_t kLineBytes = 64;
   const BindingRows rows = keyBindings[keys.binding];
   int64_t rowLines =
       llvm::divideCeil(keys.dim * rows.element.getIntOrFloatBitWidth() / 8, kLineBytes);
@@ -169,5 +179,26 @@ void CpuLowering::prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const
     Value address = b.address(rows.base, rows.element, b.mul(b.add(next, row), rows.stride));
     LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), b.mul(column, kLineBytes)),
                            /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  }
+}
+
+// The same for whole rows of all keys and values: one vector's share of the next block.
+void CpuLowering::prefetchShare(LaneBuilder &b, Block &region, const Body &body) {
+  int64_t share = llvm::divideCeil(kernel.getBlockK() * arch.width, kernel.getBlockQ());
+  Value vector =
+      arith::DivUIOp::create(b.builder, b.loc, firstRow(b, body), b.constI64(arch.width));
+  Value first = b.add(b.add(body.slot, kernel.getBlockK()), b.mul(vector, share));
+  for (auto load : region.getOps<tile::LoadKeysOp>()) {
+    const CpuKeyTile &keys = tiles[load.getResult()].keys;
+    const BindingRows rows = keyBindings[keys.binding];
+    int64_t bytes = keys.dim * rows.element.getIntOrFloatBitWidth() / 8;
+    if (bytes == 0)
+      continue;
+    b.loop(b.constI64(0), b.constI64(share), 1, [&](Value row) {
+      Value address = b.address(rows.base, rows.element, b.mul(b.add(first, row), rows.stride));
+      for (int64_t at = 0; at < bytes; at += kLineBytes)
+        LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), at),
+                               /*rw=*/0, /*hint=*/2, /*cache=*/1);
+    });
   }
 }

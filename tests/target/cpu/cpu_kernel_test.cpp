@@ -240,6 +240,53 @@ TEST_P(CpuKernelTest, MaskOverCoordinates) {
   }
 }
 
+// Frames of 20 keys, the first beginning at position 3, and chunks whose length is a
+// parameter: what depends on them changes within blocks and within groups of keys.
+TEST_P(CpuKernelTest, ValuesKeptOverRunsOfKeys) {
+  CpuCase c = make();
+  c.kernel.params = "#tile.param<\"chunk\", i32, 1, 1000>";
+  c.kernel.classify = "%any = arith.constant true\n%all = arith.constant false\n";
+  c.kernel.mask = R"(
+    %c1 = arith.constant 1 : i32
+    %c2 = arith.constant 2 : i32
+    %c3 = arith.constant 3 : i32
+    %c20 = arith.constant 20 : i32
+    %chunk = tile.param_value 0 : i32
+    %qt = arith.divui %q_position, %c20 : i32
+    %qx = arith.remui %q_position, %c20 : i32
+    %k0 = arith.subi %k_position, %c3 : i32
+    %kt = arith.divui %k0, %c20 : i32
+    %kx = arith.remui %k0, %c20 : i32
+    %dt = arith.subi %qt, %kt : i32
+    %frames = math.absi %dt : i32
+    %reach = arith.shli %c1, %frames : i32
+    %third = arith.remui %frames, %c3 : i32
+    %kept = arith.cmpi ne, %third, %c2 : i32
+    %dx = arith.subi %qx, %kx : i32
+    %places = math.absi %dx : i32
+    %near = arith.cmpi sle, %places, %reach : i32
+    %first = arith.andi %kept, %near : i1
+    %qc = arith.divui %q_position, %chunk : i32
+    %kc = arith.divui %k_position, %chunk : i32
+    %same = arith.cmpi eq, %qc, %kc : i32
+    %begin = arith.cmpi eq, %kx, %c1 : i32
+    %second = arith.andi %same, %begin : i1
+    %admitted = arith.ori %first, %second : i1
+)";
+  c.params = {17};
+  c.kernel.v_dim = 128;
+  c.q_len = 77, c.q_position = 31;
+  c.segments = {{0, 61, 50}, {61, 47, 3}};
+  c.admitted = [](int q, int k, int) {
+    int frames = std::abs(q / 20 - (k - 3) / 20), place = (k - 3) % 20;
+    return (frames % 3 != 2 && std::abs(q % 20 - place) <= 1 << frames) ||
+           (q / 17 == k / 17 && place == 1);
+  };
+  auto kernel = compile(c);
+  expect_within(c, *kernel);
+  expect_mask(c, *kernel);
+}
+
 TEST_P(CpuKernelTest, RecoversMasks) {
   CpuCase c = causal();
   c.kernel.v_dim = 128;
