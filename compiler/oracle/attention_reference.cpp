@@ -137,11 +137,14 @@ private:
     bool sink = spec.sinkLogit && !options.partial;
     double logit = sink ? evaluator.value(*spec.sinkLogit, point) : -infinity;
     double largest = logit;
-    for (const Key &key : keys)
+    bool nan = false;
+    for (const Key &key : keys) {
       largest = std::max(largest, key.score);
+      nan |= std::isnan(key.score);
+    }
     double *o = result.o.data() + at * spec.vDim;
     // A score of -inf weighs nothing, so a row of such scores attends nothing.
-    if (largest != -infinity) {
+    if (largest != -infinity || nan) {
       double denominator = sink ? std::exp(logit - largest) : 0;
       for (const Key &key : keys) {
         double weight = std::exp(key.score - largest);
@@ -246,9 +249,12 @@ Partial mergePartials(const std::vector<Partial> &parts, size_t dim,
   merged.lse.assign(rows, -infinity);
   for (size_t row = 0; row < rows; ++row) {
     double largest = sinkLogits ? (*sinkLogits)[row] : -infinity;
-    for (const Partial &part : parts)
+    bool nan = false;
+    for (const Partial &part : parts) {
       largest = std::max(largest, part.lse[row]);
-    if (largest == -infinity)
+      nan |= std::isnan(part.lse[row]);
+    }
+    if (largest == -infinity && !nan)
       continue;
     double total = sinkLogits ? std::exp((*sinkLogits)[row] - largest) : 0;
     for (const Partial &part : parts)
@@ -304,7 +310,13 @@ void roundToInt8(std::vector<double> &values, size_t width) {
     for (size_t i = 0; i < width; ++i)
       amax = std::max(amax, std::fabs(static_cast<float>(values[row + i])));
     float scale = amax / 127.0f;
+    bool finite = std::all_of(values.begin() + row, values.begin() + row + width,
+                              [](double x) { return std::isfinite(x); });
     for (size_t i = 0; i < width; ++i) {
+      if (!finite) { // the scale becomes NaN or infinite, and with it the whole row
+        values[row + i] = std::numeric_limits<double>::quiet_NaN();
+        continue;
+      }
       float x = static_cast<float>(values[row + i]);
       float level = scale > 0 ? std::nearbyintf(x / scale) : 0.0f;
       values[row + i] = double(std::clamp(level, -127.0f, 127.0f)) * double(scale);

@@ -2,6 +2,8 @@
 // the run-time meaning, except that a constant that overflows is an error.
 #include "compiler/spec/ExprBuilder.h"
 
+#include "compiler/spec/Lexer.h"
+
 #include <cmath>
 #include <limits>
 
@@ -68,7 +70,8 @@ ExprPtr ExprBuilder::boolean(bool value, SourceRange range) {
 
 ExprPtr ExprBuilder::integer(int64_t value, SourceRange range) {
   if (value < std::numeric_limits<int32_t>::min() || value > std::numeric_limits<int32_t>::max()) {
-    report(DiagnosticId::number_c1, range, {std::to_string(value)});
+    report(DiagnosticId::number_c1, range,
+           {std::to_string(value) + (value >= Token::kSaturated ? " or more" : "")});
     return nullptr;
   }
   return leaf(Op::IntConstant, Type::Int, range, value);

@@ -143,10 +143,9 @@ private:
       malformed |= result.ec != std::errc() || result.ptr != last;
       return;
     }
-    constexpr int64_t limit = int64_t(1) << 40;
     auto result = std::from_chars(first, last, token.integer, base);
-    if (result.ec == std::errc::result_out_of_range || token.integer > limit)
-      token.integer = limit;
+    if (result.ec == std::errc::result_out_of_range || token.integer > Token::kSaturated)
+      token.integer = Token::kSaturated;
     else if (result.ec != std::errc() || result.ptr != last)
       malformed = true;
   }

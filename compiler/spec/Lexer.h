@@ -17,8 +17,9 @@ struct Token {
   TokenKind kind = TokenKind::End;
   std::string_view text; // into the source
   SourceRange range;
-  int64_t integer = 0; // Integer: saturated to 2^40, which no constant may reach
-  double number = 0;   // Float
+  static constexpr int64_t kSaturated = int64_t(1) << 40; // no constant may reach it
+  int64_t integer = 0;                                    // Integer: at most kSaturated
+  double number = 0;                                      // Float
 
   bool is(std::string_view what) const {
     return (kind == TokenKind::Word || kind == TokenKind::Symbol) && text == what;

@@ -16,13 +16,15 @@ MappedFile::~MappedFile() {
 }
 
 Result<MappedFile> MappedFile::open(const std::string &path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe that nobody writes to is refused below, not waited for.
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return Status::environment("cannot open the file: ", std::strerror(errno)).at(path);
   struct stat info;
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
-    return Status::environment("not a regular file").at(path);
+    return Status::environment("not a regular file, which this must be to be mapped; give one")
+        .at(path);
   }
   MappedFile file;
   if (info.st_size > 0) {

@@ -2,6 +2,8 @@
 // reasons why none fits.
 #include "runtime/call/select_kernel.h"
 
+#include "runtime/base/text.h"
+
 #include <algorithm>
 
 namespace attn {
@@ -33,15 +35,13 @@ static Status check_query(const KernelInfo &kernel, const KernelQuery &query) {
 static std::string list_once(const std::vector<KernelInfo> &kernels, std::string KernelInfo::*what,
                              std::string_view of_kernel = {}) {
   std::vector<std::string> seen;
-  std::string text;
   for (const KernelInfo &kernel : kernels) {
     if ((!of_kernel.empty() && kernel.name != of_kernel) ||
         std::find(seen.begin(), seen.end(), kernel.*what) != seen.end())
       continue;
     seen.push_back(kernel.*what);
-    text += concat(text.empty() ? "" : ", ", kernel.*what);
   }
-  return text.empty() ? "none" : text;
+  return some_of(seen);
 }
 
 Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
@@ -52,7 +52,8 @@ Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
     name = kernels.front().name;
     for (const KernelInfo &kernel : kernels)
       if (kernel.name != name)
-        return Status::usage("the bundle holds several kernels; name one of ", list_once(kernels, &KernelInfo::name))
+        return Status::usage("the bundle holds several kernels; name one of ",
+                             list_once(kernels, &KernelInfo::name))
             .at(bundle.place());
   }
   std::vector<size_t> order;
@@ -92,9 +93,9 @@ Result<KernelChoice> select_kernel(const Bundle &bundle, const Device &device,
                                     kernel.arch.empty() ? "" : " ", kernel.arch, ": ",
                                     status.message()));
   }
-  std::string reasons;
-  for (const std::string &reason : choice.refused)
-    reasons += concat("; ", reason);
+  // One reason a line where there are several.
+  const std::string separator = choice.refused.size() > 1 ? "\n  " : "; ";
+  const std::string reasons = separator + some_of(choice.refused, 8, separator);
   std::string message = concat("no entry of kernel ", name, " fits device ", device.info().id);
   if (!for_target)
     message += concat(" (compile with --target=", target_name(device.info().target), ")");

@@ -2,6 +2,7 @@
 #include "runtime/graph/build.h"
 
 #include "runtime/base/aligned_memory.h"
+#include "runtime/base/text.h"
 #include "runtime/graph/contrib.h"
 #include "runtime/graph/copy.h"
 #include "runtime/graph/views.h"
@@ -130,10 +131,8 @@ private:
     }
     if (unknown.empty())
       return {};
-    std::string list;
-    for (const std::string &op : unknown)
-      list += (list.empty() ? "" : ", ") + op;
-    return Status::invalid_input("uses operators that this runtime lacks: ", list,
+    return Status::invalid_input("uses operators that this runtime lacks: ",
+                                 some_of({unknown.begin(), unknown.end()}),
                                  " (docs: runtime/ops/registry.cpp lists those it has)")
         .at(first);
   }
@@ -165,12 +164,40 @@ private:
     return {};
   }
 
+  // A shape from outside against the one in the model, whose symbolic sizes are open.
+  static Status check_declared(const onnx::ValueInfo &info, const std::vector<int64_t> &given) {
+    bool fits = !info.has_shape || given.size() == info.dims.size();
+    for (size_t i = 0; info.has_shape && fits && i < given.size(); ++i)
+      fits = info.dims[i] < 0 || info.dims[i] == given[i];
+    if (fits)
+      return {};
+    auto list = [](size_t count, auto &&size_of) {
+      std::string text = "[";
+      for (size_t i = 0; i < count; ++i)
+        text += (i ? ", " : "") + size_of(i);
+      return text + "]";
+    };
+    return Status::invalid_input(
+        "is given with shape ",
+        list(given.size(), [&](size_t i) { return std::to_string(given[i]); }),
+        "; the model declares ",
+        list(info.dims.size(),
+             [&](size_t i) {
+               return info.dims[i] >= 0         ? std::to_string(info.dims[i])
+                      : info.symbols[i].empty() ? std::string("?")
+                                                : info.symbols[i];
+             }),
+        ": give one of that shape, or export the model with open sizes");
+  }
+
   Status add_input(const onnx::ValueInfo &info) {
     TensorType type;
     ATTN_RETURN_IF_ERROR(convert_type(info.type, type.dtype));
     auto given = options_.shapes.find(info.name);
     if (!info.has_shape && given == options_.shapes.end())
       return Status::invalid_input("has no shape");
+    if (given != options_.shapes.end())
+      ATTN_RETURN_IF_ERROR(check_declared(info, given->second));
     const std::vector<int64_t> &dims = given != options_.shapes.end() ? given->second : info.dims;
     if (dims.size() > kMaxRank)
       return Status::invalid_input("has rank ", dims.size(), "; at most ", kMaxRank);

@@ -73,12 +73,13 @@ struct Isa {
   void (*binary[static_cast<int>(Binary::count)])(const float *a, const float *b, float *y,
                                                   int64_t n);
   void (*norm)(const NormRow &row);
-  // y = softmax(x), stable; a row of -inf gives zeros.
+  // y = softmax(x), stable; a row of -inf gives zeros, one with a NaN gives NaN.
   void (*softmax)(const float *x, float *y, int64_t n);
   // Rotates pairs of one head: x has 2 * pairs elements.
   void (*rope)(const float *x, const float *cosine, const float *sine, float *y, int64_t pairs,
                bool interleaved);
-  // y = x / scale rounded to nearest even, scale = max |x| / 127 (0: all zero).
+  // y = x / scale rounded to nearest even, scale = max |x| / 127 (0: all zero). With a NaN
+  // or infinity in x the scale is one, too.
   void (*quantise)(const float *x, int8_t *y, float *scale, int64_t n);
   float (*dot)(const float *a, const float *b, int64_t n);
   void (*axpy)(float a, const float *x, float *y, int64_t n); // y += a x

@@ -206,6 +206,12 @@ bool AttentionDispatch::caches_int8(const graph::NodeView &node) const {
          select_kernel(*bundle_, device_, query_for(s, bound->spec, ElementType::i8)).ok();
 }
 
+Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make_plain(const MakeContext &c,
+                                                                       const std::string &why) {
+  stats_.plain.push_back(concat(c.node.label(), ": ", why));
+  return ops::make_reference_attention(c);
+}
+
 Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeContext &c) {
   AttentionShape s;
   ATTN_RETURN_IF_ERROR(ops::attention_shape(c, s));
@@ -217,7 +223,7 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
                                  "else reads; use --kv f32");
   if (!bundle_) {
     if (needs_no_kernel)
-      return ops::make_reference_attention(c);
+      return make_plain(c, "no bundle is given");
     return Status::invalid_input(
         "needs a compiled kernel", bound ? concat(" of spec ", bound->spec) : std::string(),
         ", and no bundle was given: make one with `", compile_command(),
@@ -231,7 +237,7 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
       return derived;
     }
     if (needs_no_kernel)
-      return ops::make_reference_attention(c);
+      return make_plain(c, derived.status().to_string());
     return Status::invalid_input("matches none of the node patterns in [attention] of ",
                                  description_.path,
                                  ": add one that names its spec, or derive one "

@@ -26,6 +26,7 @@ struct DispatchStats {
   uint64_t launches = 0, nanoseconds = 0;
   uint64_t merged_keys = 0;        // equal keys that one stood for, over all launches
   std::vector<std::string> chosen; // "layers.0.self_attn: demo_self f32 cpu avx512"
+  std::vector<std::string> plain;  // nodes without a kernel: "NODE: why"
 };
 
 // How keys and values are kept; automatic: f32, or int8 where the bundle has kernels
@@ -51,6 +52,8 @@ public:
 private:
   friend class BoundAttention;
   Result<std::unique_ptr<graph::OpKernel>> make(const graph::MakeContext &c);
+  Result<std::unique_ptr<graph::OpKernel>> make_plain(const graph::MakeContext &c,
+                                                      const std::string &why);
   const AttentionBinding *find_binding(const std::string &node) const; // or null
   // What the node's kernel must fulfil where keys and values are stored so.
   KernelQuery query_for(const ops::AttentionShape &s, const std::string &spec,

@@ -199,13 +199,12 @@ Result<std::unique_ptr<graph::OpKernel>> make_derived_attention(const MakeContex
 }
 
 graph::AttentionMaker derived_attention(const Bundle &bundle, Device &device,
-                                        std::vector<std::string> &lines) {
+                                        std::vector<NodeBinding> &bound) {
   return [&](const MakeContext &c) -> Result<std::unique_ptr<graph::OpKernel>> {
     std::string chosen;
     auto kernel = make_derived_attention(c, bundle, device, chosen);
-    lines.push_back(
-        concat(c.node.label(), ": ",
-               kernel.ok() ? chosen : concat("plain operator, ", kernel.status().to_string())));
+    bound.push_back(
+        {c.node.label(), chosen, kernel.ok() ? std::string() : kernel.status().to_string()});
     if (kernel.ok())
       return kernel;
     return ops::make_reference_attention(c);

@@ -18,9 +18,18 @@ Result<std::unique_ptr<graph::OpKernel>> make_derived_attention(const graph::Mak
                                                                 Device &device,
                                                                 std::string &chosen);
 
-// For a whole graph: nodes without a kernel run as the plain operator. `lines` gets
-// one line per node, which says on what it runs and why. All must outlive the session.
+// On what a node runs: a kernel, or the plain operator because of `reason`.
+struct NodeBinding {
+  std::string node, kernel, reason;
+  bool plain() const { return !reason.empty(); }
+  std::string text() const {
+    return node + ": " + (plain() ? "plain operator, " + reason : kernel);
+  }
+};
+
+// For a whole graph: nodes without a kernel run as the plain operator. `bound` gets an
+// entry for each node. All must outlive the session.
 graph::AttentionMaker derived_attention(const Bundle &bundle, Device &device,
-                                        std::vector<std::string> &lines);
+                                        std::vector<NodeBinding> &bound);
 
 } // namespace attn::stream

@@ -4,6 +4,7 @@
 
 #include "runtime/base/mapped_file.h"
 #include <cmath>
+#include <limits>
 #include <set>
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
@@ -69,10 +70,10 @@ public:
   template <typename T> void number(const char *key, T &out, bool required = true) {
     if (const toml::node *node = get(key, required)) {
       auto value = node->value<double>();
-      if (value && std::isfinite(*value))
+      if (value && fits_float(*value))
         out = static_cast<T>(*value);
       else
-        fail(key, "must be a finite number", node);
+        fail(key, kFinite, node);
     }
   }
   void numbers(const char *key, std::vector<double> &out, size_t low, size_t high,
@@ -84,13 +85,14 @@ public:
     bool good = array && array->size() >= low && array->size() <= high;
     for (size_t i = 0; good && i < array->size(); ++i) {
       auto value = (*array)[i].value<double>();
-      good = value && std::isfinite(*value);
+      good = value && fits_float(*value);
       if (good)
         out.push_back(*value);
     }
     if (!good)
       fail(key,
-           concat("must be a list of ", low, low == high ? "" : concat(" to ", high), " numbers"),
+           concat("must be a list of ", low, low == high ? "" : concat(" to ", high),
+                  " finite numbers"),
            node);
   }
   // One of a few words; returns its index.
@@ -128,6 +130,11 @@ public:
   const toml::table *table() const { return table_; }
 
 private:
+  static constexpr const char *kFinite = "must be a finite number";
+  static bool fits_float(double value) {
+    return std::abs(value) <= double(std::numeric_limits<float>::max());
+  }
+
   const toml::table *table_;
   std::string name_;
   const std::string &path_;
@@ -165,13 +172,34 @@ void read_cache(Section &s, Description &d) {
 void read_schedule(Section &s, Description &d) {
   std::vector<double> timesteps;
   s.numbers("timesteps", timesteps, 1, 1000);
-  for (double t : timesteps) {
-    if (t <= 0 || (!d.timesteps.empty() && t >= d.timesteps.back()))
-      s.fail("timesteps", "must fall and stay above 0");
-    d.timesteps.push_back(static_cast<float>(t));
-  }
   d.renoise = s.choice("renoise", {"euler", "fresh"}) ? Renoise::fresh : Renoise::euler;
+  const toml::node *list = s.get("timesteps", false);
+  for (double value : timesteps) {
+    const float t = static_cast<float>(value);
+    if (t <= 0 || (!d.timesteps.empty() && t >= d.timesteps.back()))
+      s.fail("timesteps",
+             concat("has ", value, d.timesteps.empty() ? "" : " behind ",
+                    d.timesteps.empty() ? "" : concat(d.timesteps.back()),
+                    "; timesteps must fall and stay above 0, as [1.0, 0.5]"),
+             list);
+    d.timesteps.push_back(t);
+  }
+  // x - t v and (1 - t) x0 + t noise mean noise levels; the ratios of euler any scale.
+  if (!d.timesteps.empty() && d.timesteps.front() > 1 &&
+      (d.kind == Prediction::flow || d.renoise == Renoise::fresh))
+    s.fail("timesteps",
+           concat("has ", d.timesteps.front(),
+                  "; with prediction.kind 'flow' or renoise 'fresh' they are noise "
+                  "levels of at most 1"),
+           list);
   s.number("clean_timestep", d.clean_timestep, false);
+  if (!d.timesteps.empty() && !(d.clean_timestep >= 0 && d.clean_timestep <= d.timesteps.front()))
+    s.fail("clean_timestep",
+           concat("is ", d.clean_timestep,
+                  "; it must lie between 0, which is no "
+                  "noise, and the first of timesteps, ",
+                  d.timesteps.front()),
+           s.get("clean_timestep", false));
 }
 
 void read_attention(Section &s, Description &d) {
@@ -252,6 +280,11 @@ Result<Description> parse_description(const std::string &text, const std::string
     d.clamp = true;
     d.clamp_low = static_cast<float>(clamp[0]);
     d.clamp_high = static_cast<float>(clamp[1]);
+    if (!(d.clamp_low < d.clamp_high))
+      prediction.fail(
+          "clamp",
+          concat("is [", clamp[0], ", ", clamp[1], "]; the first must be below the second"),
+          prediction.get("clamp", false));
   }
   prediction.refuse_unknown();
 
@@ -270,9 +303,10 @@ Result<Description> parse_description(const std::string &text, const std::string
       recache.fail("replay_frames",
                    concat("must be a multiple of frames_per_block, ", d.frames_per_block));
     if (d.replay_frames > d.window_frames)
-      recache.fail("replay_frames", concat("is ", d.replay_frames, ", but only ", d.window_frames,
-                                           " are kept (cache.window_frames); at most that many can "
-                                           "be re-run"),
+      recache.fail("replay_frames",
+                   concat("is ", d.replay_frames, ", but only ", d.window_frames,
+                          " are kept (cache.window_frames); at most that many can "
+                          "be re-run"),
                    recache.table()->get("replay_frames"));
     recache.choice("order", {"sequential"}, false);
     d.sink = recache.choice("sink", {"refresh", "keep"}, false) ? SinkRecache::keep
@@ -299,8 +333,11 @@ Result<Description> parse_description(const std::string &text, const std::string
   if (range.size() == 2) {
     d.range_low = static_cast<float>(range[0]);
     d.range_high = static_cast<float>(range[1]);
-    if (!(range[0] < range[1]))
-      decoder.fail("range", "must rise");
+    if (!(d.range_low < d.range_high))
+      decoder.fail(
+          "range",
+          concat("is [", range[0], ", ", range[1], "]; the first must be below the second"),
+          decoder.get("range", false));
   }
   decoder.number("fps", d.fps, false);
   if (!(d.fps > 0 && d.fps <= 1000))

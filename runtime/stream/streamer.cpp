@@ -2,6 +2,7 @@
 // ones, a clean pass that stores it, ring slots, and recache on a prompt change.
 #include "runtime/stream/streamer.h"
 
+#include "runtime/base/text.h"
 #include "runtime/ops/bf16_unit.h"
 #include "runtime/stream/noise.h"
 #include <algorithm>
@@ -66,6 +67,12 @@ Status Streamer::open() {
   if (!session.ok())
     return session.status().at(model_->path());
   session_ = std::move(*session);
+  const DispatchStats &bound = dispatch_->stats();
+  if (model_->bundle() && !options_.allow_reference && bound.chosen.empty() && !bound.plain.empty())
+    return Status::invalid_input("no kernel fits an attention node of ", model_->path(), " (",
+                                 some_of(bound.plain, 3, "; "),
+                                 "); make a bundle that fits with attnc model, or leave it out")
+        .at(model_->bundle()->place());
   return bind_tensors();
 }
 

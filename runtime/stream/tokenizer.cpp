@@ -2,6 +2,7 @@
 #include "runtime/stream/tokenizer.h"
 
 #include "runtime/base/mapped_file.h"
+#include "runtime/base/text.h"
 #include <cctype>
 #include <sstream>
 
@@ -22,7 +23,8 @@ Result<Tokenizer> Tokenizer::from_text(const std::string &text, int64_t words,
     while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())))
       line.pop_back();
     if (!line.empty() && !t.ids_.emplace(line, static_cast<int64_t>(t.list_.size())).second)
-      return Status::invalid_input("the word '", line, "' is there twice").at(place);
+      return Status::invalid_input("the word '", shown(line), "' is there twice")
+          .at(concat(place, ":", t.list_.size() + 1));
     t.list_.push_back(line); // an empty line still counts
   }
   if (t.ids_.empty())
@@ -41,22 +43,18 @@ Result<std::vector<int64_t>> Tokenizer::encode(const std::string &prompt) const 
       found = ids_.find(word);
     }
     if (found == ids_.end()) {
-      std::string known;
-      for (const std::string &w : list_) {
-        if (known.size() > 300) {
-          known += ", ...";
-          break;
-        }
+      std::vector<std::string> known;
+      for (const std::string &w : list_)
         if (!w.empty())
-          known += (known.empty() ? "" : ", ") + w;
-      }
-      return Status::invalid_input("the prompt '", prompt, "' has the word '", word,
-                                   "', which the model does not know; it knows ", known);
+          known.push_back(shown(w, 24));
+      return Status::invalid_input("the prompt '", shown(prompt), "' has the word '", shown(word),
+                                   "', which the model does not know; it knows ",
+                                   some_of(known, 24));
     }
     ids.push_back(found->second);
   }
   if (static_cast<int64_t>(ids.size()) != words_)
-    return Status::invalid_input("the prompt '", prompt, "' has ", ids.size(),
+    return Status::invalid_input("the prompt '", shown(prompt), "' has ", ids.size(),
                                  " words; this model takes ", words_);
   return ids;
 }

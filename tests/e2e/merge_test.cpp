@@ -190,6 +190,20 @@ TEST_P(Merge, EmptyPartsChangeNoBit) {
     ASSERT_EQ(lse, -kInfinity);
 }
 
+TEST_P(Merge, NanOfAPartIsTheRows) {
+  Problem p = problem(64, 90, 3);
+  p.params = {{"w", 12}};
+  Result near = attend("window_part", p, true), far = attend("window_complement", p, true);
+  Result clean = merge("window_part_merge", {near, far}, p);
+  near.lse[7] = std::bit_cast<float>(0x7fffffff);
+  Result merged = merge("window_part_merge", {near, far}, p);
+  for (size_t row = 0; row < merged.lse.size(); ++row) {
+    EXPECT_TRUE(row == 7 ? std::isnan(merged.lse[row]) : merged.lse[row] == clean.lse[row]) << row;
+    for (size_t i = row * 64; i < (row + 1) * 64; ++i)
+      ASSERT_TRUE(row == 7 ? std::isnan(merged.o[i]) : merged.o[i] == clean.o[i]) << row;
+  }
+}
+
 TEST_P(Merge, RefusesWhatDoesNotFit) {
   Problem p = problem(64, 90, 0);
   p.params = {{"w", 12}};

@@ -25,6 +25,27 @@ TEST(BuildGraph, RefusesSymbolicSizes) {
                  "no size for dimension 0 ('n')");
 }
 
+TEST(BuildGraph, RefusesArraysThatTheModelDoesNotDeclare) {
+  // The batch reaches no operator that would mind.
+  const std::string bytes =
+      OnnxBuilder().input("x", kF32, {1, 3, -1}).node("Neg", {"x"}, {"y"}).output("y").model();
+  auto model =
+      onnx::parse_model({reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()}, "");
+  ASSERT_TRUE(model.ok()) << model.status().to_string();
+  auto build = [&](std::vector<int64_t> shape) {
+    graph::BuildOptions options;
+    options.shapes["x"] = std::move(shape);
+    return graph::build_graph(*model, options).status().to_string();
+  };
+  EXPECT_EQ(build({1, 3, 7}), "ok");
+  EXPECT_EQ(build({2, 3, 7}).find("graph input 'x': is given with shape [2, 3, 7]; the model "
+                                  "declares [1, 3, n]: give one of that shape"),
+            0u)
+      << build({2, 3, 7});
+  EXPECT_NE(build({1, 3}).find("is given with shape [1, 3]; the model declares"),
+            std::string::npos);
+}
+
 TEST(BuildGraph, RefusesShapesThatDoNotFit) {
   OnnxBuilder b;
   b.input("x", kF32, {2, 3}).constant<float>("w", {4, 5}, std::vector<float>(20));

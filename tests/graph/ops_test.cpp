@@ -4,6 +4,7 @@
 #include "runtime/ops/isa.h"
 #include "runtime/ops/matmul.h"
 #include "tests/graph/graph_fixture.h"
+#include <bit>
 #include <cmath>
 
 using namespace attn;
@@ -120,6 +121,26 @@ TEST_P(IsaTest, QuantisesToTheNearestOf255Steps) {
   table->quantise(zero.data(), y.data(), &scale, 9);
   EXPECT_EQ(scale, 0);
   EXPECT_EQ(y, std::vector<int8_t>(9, 0));
+}
+
+// Wherever it stands, in a whole vector or in the rest.
+TEST_P(IsaTest, NanIsNotHidden) {
+  for (int at : {0, 5, 18})
+    for (float bad : {std::bit_cast<float>(0x7fffffff), INFINITY}) {
+      Floats x = random_floats(19, 7);
+      x[static_cast<size_t>(at)] = bad;
+      std::vector<int8_t> bytes(19);
+      float scale = 0;
+      table->quantise(x.data(), bytes.data(), &scale, 19);
+      EXPECT_TRUE(std::isnan(bad) ? std::isnan(scale) : std::isinf(scale)) << at;
+      for (bool lonely : {false, true}) {
+        Floats y(19), row = lonely ? Floats(19, -INFINITY) : x;
+        row[static_cast<size_t>(at)] = NAN;
+        table->softmax(row.data(), y.data(), 19);
+        for (float v : y)
+          EXPECT_TRUE(std::isnan(v)) << at;
+      }
+    }
 }
 
 TEST_P(IsaTest, SoftmaxOfFullyMaskedRowsIsZero) {

@@ -189,7 +189,7 @@ int main(int argc, char **argv) {
                                std::atof(options["--atol"].c_str())};
   ThreadPool pool(1);
   graph::SessionOptions session;
-  std::vector<std::string> bound;
+  std::vector<stream::NodeBinding> bound;
   std::unique_ptr<Device> device;
   std::optional<Bundle> bundle;
   if (!options["--bundle"].empty()) {
@@ -206,8 +206,8 @@ int main(int argc, char **argv) {
     bound.clear();
     Status status = run_case(folder, tolerance, pool, session, difference);
     const char *result = !status.ok() ? "refused" : difference.empty() ? "passed" : "failed";
-    for (const std::string &line : bound)
-      ran += (ran.empty() ? "" : "; ") + line;
+    for (const stream::NodeBinding &node : bound)
+      ran += (ran.empty() ? "" : "; ") + node.text();
     std::printf("{\"case\": %s, \"result\": \"%s\", \"reason\": %s, \"attention\": %s}\n",
                 json_text(std::filesystem::path(folder).filename()).c_str(), result,
                 json_text(status.ok() ? difference : status.to_string()).c_str(),

@@ -43,7 +43,7 @@ expect 2 "v.xyz: frames are not written as .xyz; name a file that ends in .mp4" 
 [ ! -e "$dir/v.xyz" ] || { echo "FAILED: v.xyz was made"; failures=$((failures + 1)); }
 expect 0 "" "$model" "${ref[@]}" --frames 1 --out "$dir/dotted.d/"
 expect 2 "leave it out" "$model" "${ref[@]}" --out "$dir/x.npy" --scale 2
-expect 1 "the prompt '' has 0 words" "$model" "${ref[@]}" --prompt ""
+expect 2 "--prompt: the prompt '' has 0 words" "$model" "${ref[@]}" --prompt ""
 # Closed, standard output is no other file that is opened.
 "$stream" "$model" "${ref[@]}" --frames 4 --out - >&- 2>"$dir/err"
 [ $? -eq 3 ] && grep -q "cannot write it" "$dir/err" || { echo "FAILED: closed output"; cat "$dir/err"; failures=$((failures + 1)); }
@@ -58,8 +58,8 @@ expect 2 "must rise" "$model" "${ref[@]}" --switch 5:south --switch 5:west
 expect 1 "attnc model $model --spec specs/tiny_self.attn --target cpu" "$model" --frames 1
 expect 0 "" "$model" "${ref[@]}" --kv int8 --frames 6 --switch 4:south --stats "$dir/i8.json"
 expect 0 "" "$model" "${ref[@]}" --frames 6 --stats "$dir/f32.json"
-expect 1 "does not know" "$model" "${ref[@]}" --prompt upwards
-expect 1 "does not know" "$model" "${ref[@]}" --switch 3:upwards
+expect 2 "--prompt: the prompt 'upwards' has the word 'upwards', which the model does not know" "$model" "${ref[@]}" --prompt upwards
+expect 2 "--switch 3: the prompt" "$model" "${ref[@]}" --switch 3:upwards
 expect 3 "missing.onnx" "$dir/m/missing.onnx" "${ref[@]}"
 expect 3 "stream.toml" "$dir/missing.onnx" "${ref[@]}"
 expect 2 "frob" "$model" "${ref[@]}" --device frob

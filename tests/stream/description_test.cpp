@@ -42,8 +42,25 @@ TEST(Description, RefusalsNameTheKeyTheLineAndTheRange) {
       {"frames_per_block = 1", "frames_per_block = 2", "cache.sink_frames must be a multiple"},
       {"window_frames", "window_frame", "cache.window_frames is missing"},
       {"replay_frames = ", "replay_frames = 9", "recache.replay_frames is 92"},
-      {"timesteps = [1.0, 0.5]", "timesteps = [0.5, 1.0]", "schedule.timesteps must fall"},
-      {"timesteps = [1.0, 0.5]", "timesteps = []", "schedule.timesteps must be a list of 1"},
+      {"timesteps = [1.0, 0.5]", "timesteps = [0.5, 1.0]",
+       "stream.toml:31:13: schedule.timesteps has 1 behind 0.5; timesteps must fall"},
+      {"timesteps = [1.0, 0.5]", "timesteps = [1.0, 0.99999999999]", "has 1 behind 1"},
+      {"timesteps = [1.0, 0.5]", "timesteps = [1.0, -0.5]", "must fall and stay above 0"},
+      {"timesteps = [1.0, 0.5]", "timesteps = [1.0, 1e-60]", "must fall and stay above 0"},
+      {"timesteps = [1.0, 0.5]", "timesteps = [1.0, nan]", "must be a list of 1 to 1000 finite"},
+      {"timesteps = [1.0, 0.5]\nrenoise = \"euler\"",
+       "timesteps = [1000, 0.5]\nrenoise = \"fresh\"",
+       "schedule.timesteps has 1000; with prediction.kind 'flow' or renoise 'fresh'"},
+      {"clean_timestep = 0.0", "clean_timestep = -0.5",
+       "schedule.clean_timestep is -0.5; it must lie between 0"},
+      {"clean_timestep = 0.0", "clean_timestep = 2", "the first of timesteps, 1"},
+      {"clean_timestep = 0.0", "clean_timestep = inf", "clean_timestep must be a finite number"},
+      {"clamp = [-1.0, 1.0]", "clamp = [1.0, -1.0]",
+       "stream.toml:20:9: prediction.clamp is [1, -1]; the first must be below the second"},
+      {"clamp = [-1.0, 1.0]", "clamp = [-1.0, 1e300]", "prediction.clamp must be a list of 2"},
+      {"range = [-1.0, 1.0]", "range = [1.0, 1.0]", "decoder.range is [1, 1]; the first must be"},
+      {"timesteps = [1.0, 0.5]", "timesteps = []",
+       "schedule.timesteps must be a list of 1 to 1000 finite"},
       {"fps = 12", "fps = 12\nfpz = 1", "decoder.fpz is no key"},
       {"format = 1", "format = 2", "format must be an integer from 1 to 1"},
       {"spec = \"tiny_self\"", "kernel = 1", "attention.self must be a table with nodes and spec"},
@@ -80,6 +97,16 @@ TEST(Tokenizer, FindsWordsAndNamesUnknownOnes) {
             std::string::npos);
   EXPECT_NE(t->encode("red").status().message().find("has 1 words; this model takes 2"),
             std::string::npos);
-  EXPECT_FALSE(Tokenizer::from_text("a\na\n", 1, "vocab.txt").ok());
+  EXPECT_EQ(Tokenizer::from_text("a\nb\na\n", 1, "vocab.txt").status().place(), "vocab.txt:3");
+  // A file that is no vocabulary: said in few words, and in such that a terminal can show.
+  std::string binary(4000, '\x1b');
+  const Status twice = Tokenizer::from_text(binary + "\n" + binary + "\n", 1, "vocab.txt").status();
+  EXPECT_LT(twice.to_string().size(), 200u);
+  EXPECT_EQ(twice.to_string().find('\x1b'), std::string::npos);
+  std::string many;
+  for (int i = 0; i < 5000; ++i)
+    many += "word" + std::to_string(i) + "\n";
+  const Status unknown = Tokenizer::from_text(many, 1, "vocab.txt")->encode("pink").status();
+  EXPECT_NE(unknown.message().find("word23 and 4976 more"), std::string::npos) << unknown.message();
   EXPECT_FALSE(Tokenizer::from_text("", 1, "vocab.txt").ok());
 }

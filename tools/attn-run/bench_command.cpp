@@ -55,14 +55,13 @@ double admitted_pairs(const spec::AttentionSpec &spec, const VerifyProblem &prob
 // What the call would be refused for, before memory is taken for it.
 Status check_sizes(const Shape &shape, const KernelInfo &info, const DeviceInfo &device) {
   if (shape.heads % shape.kv_heads)
-    return Status::invalid_input("--heads is ", shape.heads, ", no multiple of the ",
-                                 shape.kv_heads,
-                                 " KV heads; give both with --heads and --kv-heads");
+    return Status::usage("--heads is ", shape.heads, ", no multiple of the ", shape.kv_heads,
+                         " KV heads; give both with --heads and --kv-heads");
   for (auto [option, given, declared] : {std::tuple("--heads", shape.heads, info.heads),
                                          {"--kv-heads", shape.kv_heads, info.kv_heads}})
     if (declared && given != static_cast<int32_t>(declared))
-      return Status::invalid_input(option, " is ", given, "; the spec of ", info.name, " has ",
-                                   declared, "; leave it out");
+      return Status::usage(option, " is ", given, "; the spec of ", info.name, " has ", declared,
+                           "; leave it out");
   struct Tensor {
     const char *name;
     int64_t heads, tokens, dim;
@@ -74,10 +73,9 @@ Status check_sizes(const Shape &shape, const KernelInfo &info, const DeviceInfo 
                           {"v", shape.kv_heads, shape.slots, info.v_dim}}) {
     double elements = double(shape.batch) * double(t.heads) * double(t.tokens) * double(t.dim);
     if (elements > INT32_MAX)
-      return Status::invalid_input(t.name, " would have ", elements, " elements; at most ",
-                                   INT32_MAX,
-                                   " are possible; give a smaller --batch, --heads, --q-len or "
-                                   "--kv-len");
+      return Status::usage(t.name, " would have ", elements, " elements; at most ", INT32_MAX,
+                           " are possible; give a smaller --batch, --heads, --q-len or "
+                           "--kv-len");
     bytes += elements * 8; // in f32 here, and converted for the device
   }
   constexpr uint64_t mega = 1000000;

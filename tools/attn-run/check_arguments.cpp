@@ -144,8 +144,8 @@ Status check_segments(const std::vector<Segment> &segments) {
   for (auto [what, first] :
        {std::pair("slots", &Segment::first_slot), std::pair("positions", &Segment::first_position)})
     if (auto pair = find_overlap(segments, first))
-      return Status::invalid_input("segments ", pair->first, " and ", pair->second, " share ", what,
-                                   "; a key that is in both would count twice")
+      return Status::usage("segments ", pair->first, " and ", pair->second, " share ", what,
+                           "; a key that is in both would count twice")
           .at("--segments");
   return {};
 }

@@ -4,6 +4,7 @@
 
 #include "runtime/base/half.h"
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -31,14 +32,14 @@ void quantise_rows(const std::vector<float> &values, int64_t dim, std::vector<in
   scales.resize(values.size() / static_cast<size_t>(dim));
   for (size_t row = 0; row < scales.size(); ++row) {
     const float *from = &values[row * dim];
-    float largest = 0;
+    uint32_t largest = 0; // as bits, whose order puts NaN above all numbers
     for (int64_t d = 0; d < dim; ++d)
-      largest = std::max(largest, std::abs(from[d]));
-    float scale = largest / 127.0f;
+      largest = std::max(largest, std::bit_cast<uint32_t>(std::abs(from[d])));
+    float scale = std::bit_cast<float>(largest) / 127.0f;
     scales[row] = scale;
     for (int64_t d = 0; d < dim; ++d)
       quantised[row * dim + d] =
-          scale > 0 ? static_cast<int8_t>(std::nearbyint(from[d] / scale)) : int8_t(0);
+          scale > 0 && std::isfinite(scale) ? static_cast<int8_t>(std::nearbyint(from[d] / scale)) : int8_t(0);
   }
 }
 

@@ -66,7 +66,8 @@ struct HostResult {
 // types are returned as they are.
 void round_to_type(std::vector<float> &values, ElementType type);
 
-// int8 per row of `dim`: scale = amax / 127 in f32, round to nearest even.
+// int8 per row of `dim`: scale = amax / 127 in f32, round to nearest even. A NaN or
+// infinity in a row becomes its scale, beside zeros.
 void quantise_rows(const std::vector<float> &values, int64_t dim, std::vector<int8_t> &quantised,
                    std::vector<float> &scales);
 

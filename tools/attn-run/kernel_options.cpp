@@ -2,9 +2,11 @@
 #include "tools/attn-run/kernel_options.h"
 
 #include "runtime/base/npy.h"
+#include "runtime/base/text.h"
 #include "runtime/call/select_kernel.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace attn {
@@ -54,18 +56,36 @@ Status explain_type(const LoadedKernel &loaded, const KernelQuery &query, Elemen
       .at(loaded.bundle.place());
 }
 
+// Every name that is given exists, every value lies in its range, and none is missing;
+// all that is wrong is said at once.
 Status check_params(const KernelOptions &options, const KernelInfo &info) {
+  std::vector<std::pair<std::string, double>> given;
+  ATTN_RETURN_IF_ERROR(read_params(options, given));
+  std::vector<std::string> known, wrong;
   for (const ParamInfo &param : info.params) {
-    bool given =
-        std::any_of(options.params.begin(), options.params.end(), [&](const std::string &text) {
-          return text.starts_with(param.name) && text.substr(param.name.size(), 1) == "=";
-        });
-    if (!given)
-      return Status::usage("kernel ", info.name, " needs its parameter ", param.name,
-                           "; give --set ", param.name, "=NUMBER, from ", param.minimum, " to ",
-                           param.maximum);
+    known.push_back(param.name);
+    const std::string range = concat(param.minimum, " to ", param.maximum);
+    auto value = std::find_if(given.begin(), given.end(),
+                              [&](const auto &one) { return one.first == param.name; });
+    if (value == given.end())
+      wrong.push_back(concat("it needs its parameter ", param.name, "; give --set ", param.name,
+                             "=NUMBER, from ", range));
+    else if (!(value->second >= param.minimum && value->second <= param.maximum))
+      wrong.push_back(
+          concat("parameter ", param.name, " is ", value->second, "; ", range, " is allowed"));
+    else if (param.type == ElementType::i32 && value->second != std::floor(value->second))
+      wrong.push_back(concat("parameter ", param.name, " is ", value->second,
+                             "; a whole number is needed, from ", range));
   }
-  return {};
+  for (const auto &[name, value] : given)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      wrong.push_back(concat("it has no parameter ", shown(name),
+                             ", which --set names; its "
+                             "parameters are ",
+                             some_of(known)));
+  if (wrong.empty())
+    return {};
+  return Status::usage("kernel ", info.name, ": ", some_of(wrong, 8, "\n  "));
 }
 
 // Calls `take(name, value)` for each "name=value"; a name may be given once.

@@ -2,6 +2,8 @@
 #include "tools/attn-run/kernel_options.h"
 #include "tools/attn-run/numpy_arguments.h"
 
+#include <filesystem>
+
 namespace attn {
 
 namespace {
@@ -12,7 +14,20 @@ struct MergeOptions {
   std::vector<std::string> o, lse;
 };
 
+// A part that is given twice would count twice.
+Status check_distinct(const std::vector<std::string> &paths, const char *option) {
+  std::error_code error; // of what is no file, which fails when it is read
+  for (size_t i = 0; i < paths.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (std::filesystem::equivalent(paths[j], paths[i], error))
+        return Status::usage(option, " gives ", paths[i], " for part ", j, " and for part ", i,
+                             "; parts are over disjoint keys, give each once");
+  return {};
+}
+
 Status merge(const MergeOptions &options) {
+  ATTN_RETURN_IF_ERROR(check_distinct(options.o, "--o"));
+  ATTN_RETURN_IF_ERROR(check_distinct(options.lse, "--lse"));
   HostMerge parts;
   ArrayKind kind;
   for (const std::string &path : options.o) {

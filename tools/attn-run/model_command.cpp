@@ -90,9 +90,11 @@ Status run_often(graph::Session &session, const std::map<std::string, NpyArray> 
     for (const auto &[name, array] : inputs) {
       const graph::Tensor *t = session.find(name);
       std::vector<int64_t> shape(t->shape.dims, t->shape.dims + t->shape.rank);
-      if (array.shape != shape || array.bytes() != t->elements() * graph::dtype_size(t->dtype))
-        return Status::invalid_input("the array is not ", graph::dtype_name(t->dtype), " ",
-                                     t->shape.text())
+      ATTN_ASSIGN_OR_RETURN(ElementType type, element_type(t->dtype));
+      if (array.shape != shape || array.type != type)
+        return Status::invalid_input("the array is ", element_type_name(array.type), " with ",
+                                     array.shape.size(), " axes; the model takes ",
+                                     graph::dtype_name(t->dtype), " ", t->shape.text())
             .at("input '" + name + "'");
       std::memcpy(t->data, array.data.data(), array.bytes());
     }
@@ -112,6 +114,35 @@ Status run_often(graph::Session &session, const std::map<std::string, NpyArray> 
   return {};
 }
 
+// Says on what attention runs. A bundle that no node runs on was given in vain.
+Status report_attention(const Options &options, const graph::Graph &graph,
+                        const std::vector<stream::NodeBinding> &bound) {
+  bool none = true;
+  for (const stream::NodeBinding &node : bound) {
+    std::printf("%s\n", node.text().c_str());
+    none &= node.plain();
+  }
+  const std::string command = "attnc model " + options.model + " -o FILE.attnb";
+  if (!options.bundle.empty() && none)
+    return (bound.empty()
+                ? Status::invalid_input("the model has no attention for its kernels; leave "
+                                        "--bundle out")
+                : Status::invalid_input("no kernel fits an attention node (", bound.front().node,
+                                        ": ", bound.front().reason,
+                                        "); make a bundle that fits "
+                                        "with `",
+                                        command, "`, or leave --bundle out"))
+        .at(options.bundle);
+  const auto nodes = std::count_if(graph.nodes.begin(), graph.nodes.end(),
+                                   [](const graph::Node &node) { return node.op == "Attention"; });
+  if (options.bundle.empty() && nodes)
+    std::fprintf(stderr,
+                 "attn-run: note: %lld attention nodes run as plain operators; `%s` makes kernels "
+                 "for --bundle\n",
+                 static_cast<long long>(nodes), command.c_str());
+  return {};
+}
+
 Status run_model(const Options &options) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
   ATTN_ASSIGN_OR_RETURN(auto inputs, read_inputs(model, options.inputs, options.zeros));
@@ -124,7 +155,7 @@ Status run_model(const Options &options) {
 
   std::unique_ptr<Device> device;
   std::optional<Bundle> bundle;
-  std::vector<std::string> bound;
+  std::vector<stream::NodeBinding> bound;
   graph::SessionOptions session_options;
   session_options.fuse = !options.plain;
   session_options.plan.memoise = !options.plain;
@@ -136,8 +167,7 @@ Status run_model(const Options &options) {
   ThreadPool pool(options.device.options.threads);
   ATTN_ASSIGN_OR_RETURN(auto session,
                         graph::Session::create(std::move(*graph), pool, session_options));
-  for (const std::string &line : bound)
-    std::printf("%s\n", line.c_str());
+  ATTN_RETURN_IF_ERROR(report_attention(options, session->graph(), bound));
   ATTN_RETURN_IF_ERROR(run_often(*session, inputs, options.repeat));
   ATTN_RETURN_IF_ERROR(write_outputs(*session, options.outputs));
   const graph::MemoryUse use = session->memory();

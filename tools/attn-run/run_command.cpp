@@ -1,4 +1,5 @@
 // `attn-run run`: one kernel on NumPy arrays.
+#include "runtime/base/text.h"
 #include "tools/attn-run/check_arguments.h"
 #include "tools/attn-run/kernel_options.h"
 #include "tools/attn-run/numpy_arguments.h"
@@ -7,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
 namespace attn {
 
@@ -14,22 +16,25 @@ namespace {
 
 struct RunOptions {
   KernelOptions kernel;
-  std::string q, k, v, out, lse, segments, scale;
+  std::string q, k, v, out, lse;
+  std::optional<std::string> segments, scale;
 };
 
 // "slot:length:position,..."
 Status parse_segments(const std::string &text, std::vector<Segment> &segments) {
   const char *at = text.data(), *end = at + text.size();
-  while (at != end) {
+  for (bool more = true; more;) {
     int32_t numbers[3];
     for (int i = 0; i < 3; ++i) {
       auto [next, error] = std::from_chars(at, end, numbers[i]);
-      bool last = i == 2;
-      if (error != std::errc() || (!last && (next == end || *next != ':')) ||
-          (last && next != end && *next != ','))
-        return Status::usage("'", text,
-                             "' after --segments is not SLOT:LENGTH:POSITION,... (integers)");
-      at = next + (next != end);
+      bool separated = next != end && *next == (i == 2 ? ',' : ':');
+      if (error != std::errc() || numbers[i] < 0 || !(separated || (i == 2 && next == end)))
+        return Status::usage("'", shown(text),
+                             "' after --segments is not SLOT:LENGTH:POSITION,... "
+                             "of whole numbers from 0 to ",
+                             INT32_MAX);
+      at = next + separated;
+      more = separated;
     }
     segments.push_back({numbers[0], numbers[1], numbers[2]});
   }
@@ -42,13 +47,14 @@ Status read_arguments(const RunOptions &options, HostArgs &args, ArrayKind &kind
   ATTN_RETURN_IF_ERROR(read_tensor_like(options.v, true, args.v, kind, "q"));
   ATTN_RETURN_IF_ERROR(read_named(options.kernel, args.tensors));
   ATTN_RETURN_IF_ERROR(read_params(options.kernel, args.params));
-  ATTN_RETURN_IF_ERROR(parse_segments(options.segments, args.segments));
+  if (options.segments)
+    ATTN_RETURN_IF_ERROR(parse_segments(*options.segments, args.segments));
   ATTN_RETURN_IF_ERROR(check_segments(args.segments));
   args.q_position = options.kernel.q_position;
   args.layer = options.kernel.layer;
-  if (!options.scale.empty()) {
+  if (options.scale) {
     double scale = 0;
-    ATTN_RETURN_IF_ERROR(tool::parse_number(options.scale, "--scale", scale));
+    ATTN_RETURN_IF_ERROR(tool::parse_number(*options.scale, "--scale", scale));
     args.scale = static_cast<float>(scale);
   }
   return {};

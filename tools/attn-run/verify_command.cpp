@@ -1,10 +1,12 @@
 // `attn-run verify`: every kernel of a bundle that the device runs, against the
 // float64 oracle and against its own mask.
+#include "runtime/base/text.h"
 #include "runtime/call/select_kernel.h"
 #include "tools/attn-run/commands.h"
 #include "tools/attn-run/compare.h"
 #include "tools/attn-run/json.h"
 #include "tools/attn-run/mask_recovery.h"
+#include "tools/attn-run/nan_check.h"
 #include "tools/attn-run/poison.h"
 
 #include <cstdio>
@@ -46,6 +48,9 @@ Result<Case> verify_case(Device &device, Kernel &kernel, const spec::AttentionSp
     if (result.failure.empty() && loss.error > kernel.info().error_bound)
       result.failure = concat("against unquantised inputs: ", loss.failure);
   }
+  if (result.failure.empty()) {
+    ATTN_ASSIGN_OR_RETURN(result.failure, check_nan(device, kernel, spec, problem, got, random));
+  }
   ATTN_ASSIGN_OR_RETURN(result.mask, recover_mask(device, kernel, spec, problem));
   if (result.mask.wrong)
     result.failure = concat("mask: ", result.mask.wrong, " of ", result.mask.pairs,
@@ -83,8 +88,10 @@ public:
       ++matching;
       Status status = device_->accepts(kernel, bundle.images()[kernel.image].bytes);
       if (!status.ok()) {
+        for_target_ |= kernel.target == device_->info().target;
+        skipped_.push_back(concat(name_of(kernel), ": ", status.message()));
         if (!options_.json)
-          std::printf("skip %s: %s\n", name_of(kernel).c_str(), status.message().c_str());
+          std::printf("skip %s\n", skipped_.back().c_str());
         continue;
       }
       ATTN_RETURN_IF_ERROR(verify(bundle, kernel).at(name_of(kernel)));
@@ -105,15 +112,22 @@ private:
   }
 
   Status nothing_verified(const Bundle &bundle, size_t matching) const {
-    if (matching)
-      return Status::invalid_input("no matching kernel runs on this device");
+    if (matching) {
+      const DeviceInfo &device = device_->info();
+      if (for_target_)
+        return Status::environment("no kernel runs on ", device.id, " (", device.name,
+                                   "): ", some_of(skipped_, 8, "\n  "));
+      return Status::invalid_input("it has no kernel for ", device.id,
+                                   "; compile its spec with "
+                                   "--target ",
+                                   target_name(device.target),
+                                   ", or choose a device with --device");
+    }
     std::set<std::string> names;
     for (const KernelInfo &kernel : bundle.kernels())
       names.insert(concat(kernel.name, " ", kernel.variant));
-    std::string list;
-    for (const std::string &name : names)
-      list += (list.empty() ? "" : ", ") + name;
-    return Status::usage("the bundle has no such kernel; it has ", list.empty() ? "none" : list);
+    return Status::usage("the bundle has no such kernel; it has ",
+                         some_of({names.begin(), names.end()}));
   }
 
   Status verify(const Bundle &bundle, const KernelInfo &info) {
@@ -174,6 +188,8 @@ private:
   std::unique_ptr<Device> device_;
   Json out_;
   size_t verified_ = 0, failures_ = 0;
+  std::vector<std::string> skipped_; // kernels that the device does not take, and why
+  bool for_target_ = false;          // some of them are for its target
 };
 
 int verify(const VerifyOptions &options) {

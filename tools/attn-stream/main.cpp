@@ -1,5 +1,6 @@
 // attn-stream: a model, its compiled attention kernels and prompts in; a video
 // and the figures of the stream out.
+#include "runtime/base/text.h"
 #include "runtime/base/thread_pool.h"
 #include "runtime/base/write_file.h"
 #include "runtime/stream/frame_writer.h"
@@ -166,6 +167,12 @@ Status check_outputs(const Options &options) {
   return {};
 }
 
+// A prompt of the command line that the model does not take.
+Status of_option(const Status &status, const std::string &option) {
+  return status.code() == StatusCode::invalid_input ? Status::usage(status.message()).at(option)
+                                                    : status;
+}
+
 Status run(const Options &options) {
   stream::StreamStats stats;
   stats.start();
@@ -178,15 +185,20 @@ Status run(const Options &options) {
                    static_cast<unsigned long long>(s.frame),
                    static_cast<unsigned long long>(options.frames));
   ATTN_ASSIGN_OR_RETURN(auto streamer, stream::Streamer::create(options.stream));
+  if (const auto &plain = streamer->attention().plain; !plain.empty() && !options.quiet)
+    std::fprintf(stderr, "attn-stream: note: attention nodes without a generated kernel: %s\n",
+                 some_of(plain, 4, "\n  ").c_str());
   const stream::Description &d = streamer->description();
   std::string first = options.prompt.value_or(d.default_prompt);
   // Every prompt is checked here, not when its turn comes: at the first block that
   // begins at its frame or later.
-  ATTN_RETURN_IF_ERROR(streamer->push_prompt(first));
+  ATTN_RETURN_IF_ERROR(options.prompt ? of_option(streamer->push_prompt(first), "--prompt")
+                                      : streamer->push_prompt(first).at(d.path));
   const uint64_t per_block = static_cast<uint64_t>(d.frames_per_block);
   for (const Switch &s : switches)
-    ATTN_RETURN_IF_ERROR(
-        streamer->push_prompt(s.prompt, {}, s.frame / per_block + (s.frame % per_block != 0)));
+    ATTN_RETURN_IF_ERROR(of_option(
+        streamer->push_prompt(s.prompt, {}, s.frame / per_block + (s.frame % per_block != 0)),
+        concat("--switch ", s.frame)));
   streamer->session().profile(options.profile);
 
   stream::FrameFormat format;

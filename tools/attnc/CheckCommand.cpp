@@ -30,8 +30,10 @@ void addCheckCommand(CLI::App &app, int &exitCode) {
   command->add_option("SPEC", *paths, "Spec files (.attn)")->required();
   command->footer("Example:\n  attnc check specs/causal.attn");
   command->callback([paths, &exitCode] {
+    std::error_code error; // of an empty path, which fails where it is read
     for (const std::string &path : *paths)
-      if (auto which = spec::findStandardFile(std::filesystem::absolute(path).generic_string()))
+      if (auto which =
+              spec::findStandardFile(std::filesystem::absolute(path, error).generic_string()))
         checkStandard(*which, path, exitCode);
       else
         loadSpec(path, exitCode);

@@ -46,7 +46,7 @@ public:
       return kUsage;
     if (int code = readCall(*attention, options, call, used); code != kDone)
       return code;
-    return haveTables(*attention, *attention->mask, call) ? kDone : kRejected;
+    return haveTables(*attention, *attention->mask, call) ? kDone : kUsage;
   }
 
   bool admits(const Pair &pair) const {

@@ -207,14 +207,14 @@ int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracl
   if (point.head < 0 || point.head >= call.heads || point.batch < 0 || point.batch >= call.batch) {
     std::cerr << "attnc: error: --at asks for head " << point.head << ", batch " << point.batch
               << "; there are " << call.heads << " heads and " << call.batch << " batch entries\n";
-    return kRejected;
+    return kUsage;
   }
   if (values.count("q")) {
     int64_t row = take("q", 0) - call.queryPosition;
     if (!values.empty() || row < 0 || row >= call.queries) {
       std::cerr << "attnc: error: --at q takes no axes beside it and lies in " << call.queryPosition
                 << ".." << call.queryPosition + call.queries - 1 << "\n";
-      return kRejected;
+      return kUsage;
     }
     point.queryPosition = call.queryAt(row);
     return kDone;
@@ -232,7 +232,7 @@ int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracl
   if (!found) {
     std::cerr << "attnc: error: no query of the call has the coordinates of --at; enlarge --shape "
                  "or change them\n";
-    return kRejected;
+    return kUsage;
   }
   point.queryPosition = *found;
   return kDone;
@@ -246,7 +246,7 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
   if (int code = parse(at, values); code != kDone)
     return code;
   if (!haveTables(attention, *attention.mask, call))
-    return kRejected;
+    return kUsage;
   oracle::Places places(attention, call.bindings);
   oracle::Point point;
   if (int code = findQuery(attention, call, places, values, point); code != kDone)

@@ -221,12 +221,12 @@ int explainSpec(const Options &options) {
   if (call.queries == 0 || call.keys == 0) {
     std::cerr << "attnc: error: the call has " << call.queries << " queries and " << call.keys
               << " keys; there is nothing to explain, give a larger --shape\n";
-    return kRejected;
+    return kUsage;
   }
   if (!options.at.empty())
     return explainAt(*checked, *attention, call, options.at, options.json);
   if (!haveTables(*attention, *attention->mask, call))
-    return kRejected;
+    return kUsage;
   return Explainer(options, *checked, *attention, call).run();
 }
 

@@ -11,20 +11,34 @@
 
 namespace attn::tools {
 
-std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode) {
+// The bytes of a text file; of one without end (a device, a pipe), as many as show that
+// it is too long. Editors' byte order mark is no part of the text.
+static Result<std::string> readText(const std::string &path) {
+  constexpr size_t kMost = 4 << 20;
+  std::string text(kMost, '\0');
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    // An empty file also sets failbit on `text`; it is the parser's to reject.
-    if (!file.is_open() || errno == EISDIR) {
-      std::cerr << "attnc: error: cannot read " << path << ": " << std::strerror(errno)
-                << "; give the path of a .attn file\n";
-      exitCode = kEnvironment;
-      return std::nullopt;
-    }
+  if (file)
+    file.read(text.data(), kMost);
+  if (!file.is_open() || file.bad())
+    return Status::environment("cannot read ", path.empty() ? "''" : path, ": ",
+                               std::strerror(errno), "; give the path of a .attn file");
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
+    return Status::invalid_input("the text is UTF-16; save it as UTF-8").at(path);
+  if (text.starts_with("\xef\xbb\xbf"))
+    text.erase(0, 3);
+  return text;
+}
+
+std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode) {
+  auto text = readText(path);
+  if (!text.ok()) {
+    exitCode = fail(text.status());
+    return std::nullopt;
   }
   spec::Diagnostics diagnostics;
-  auto checked = spec::parseAndCheck(text.str(), path, diagnostics);
+  auto checked = spec::parseAndCheck(*text, path, diagnostics);
   if (!checked) {
     std::cerr << diagnostics.render();
     exitCode = kRejected;

@@ -33,7 +33,7 @@ int extentOf(const Options &options, const SpecCall &call, Extent &extent) {
     if (index >= count) {
       std::cerr << "attnc: error: " << what << " " << index << " is asked for; there are " << count
                 << ", give 0 to " << count - 1 << "\n";
-      return kRejected;
+      return kUsage;
     }
   extent.firstBatch = std::max<int64_t>(options.batch, 0);
   extent.batches = options.batch < 0 ? call.batch : 1;
@@ -50,7 +50,7 @@ int extentOf(const Options &options, const SpecCall &call, Extent &extent) {
   if (pairs > double(maxPairs)) {
     std::cerr << "attnc: error: the array would have " << concat(pairs) << " elements; at most "
               << maxPairs << " are written; give --head, --batch or a smaller --shape\n";
-    return kRejected;
+    return kUsage;
   }
   return kDone;
 }
@@ -98,7 +98,7 @@ int load(const Options &options, Loaded &loaded) {
   loaded.attention = *attention;
   if (options.recache && !attention->recache) {
     std::cerr << "attnc: error: " << attention->name << " has no recache clause\n";
-    return kRejected;
+    return kUsage;
   }
   if (options.recache)
     loaded.attention.mask = attention->recache->mask;
@@ -113,7 +113,7 @@ int writeMask(const Options &options) {
   if (int code = load(options, l); code != kDone)
     return code;
   if (!haveTables(l.attention, *l.attention.mask, l.call))
-    return kRejected;
+    return kUsage;
   std::vector<uint8_t> mask(static_cast<size_t>(product(l.extent.shape)));
   forEachPair(l.extent, l.call, [&](size_t at, int32_t batch, int32_t head, int32_t q, int32_t k) {
     mask[at] = oracle::maskAt(l.attention, l.call.bindings, batch, head, q, k);
@@ -174,7 +174,7 @@ int writeScore(const Options &options) {
   if (int code = load(options, l); code != kDone)
     return code;
   if (l.attention.score && !haveTables(l.attention, *l.attention.score, l.call))
-    return kRejected;
+    return kUsage;
   Logits logits;
   if (int code = logits.read(options.s, l.extent); code != kDone)
     return code;

@@ -4,17 +4,20 @@
 #include "tools/attnc/Commands.h"
 
 #include "compiler/pipeline/BindModel.h"
+#include "runtime/base/text.h"
 #include "runtime/graph/build.h"
 #include "runtime/graph/recognise_attention.h"
 #include "runtime/onnx/load_model.h"
 
 #include "llvm/Support/raw_ostream.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace attn::tools {
 
@@ -23,6 +26,7 @@ struct Options {
   std::string model, description, output, emitSpecs;
   std::vector<std::string> specs, targets{"cpu"}, variants;
   std::map<std::string, int64_t> sizes;
+  bool force = false;
 };
 
 // Keys and values as the spec's cache stores them; what it leaves open is f32, the
@@ -47,11 +51,29 @@ Result<std::optional<stream::Description>> readDescription(const Options &option
   return std::optional(std::move(description));
 }
 
+// Every size given is that of a symbolic dimension.
+Status checkSizes(const onnx::Model &model, const std::map<std::string, int64_t> &sizes) {
+  std::set<std::string> symbols;
+  for (const onnx::ValueInfo &input : model.inputs)
+    symbols.insert(input.symbols.begin(), input.symbols.end());
+  symbols.erase("");
+  for (const auto &[name, size] : sizes) {
+    if (!symbols.count(name))
+      return Status::usage("--size names '", name,
+                           "', which no input has; symbolic dimensions are ",
+                           some_of({symbols.begin(), symbols.end()}));
+    if (size < 1)
+      return Status::usage("--size gives ", name, " = ", size, "; a size is at least 1");
+  }
+  return {};
+}
+
 // What the runtime does with a model that has a bundle, see Session::prepare.
 Result<graph::Graph> buildGraph(const Options &options) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
   graph::BuildOptions build;
   build.symbols = options.sizes;
+  ATTN_RETURN_IF_ERROR(checkSizes(model, options.sizes).at(options.model));
   auto graph = graph::build_graph(model, build);
   if (!graph.ok())
     return graph.status().at(options.model);
@@ -87,6 +109,50 @@ bool compileDerived(const std::vector<mlir::attn::BoundNode> &bound, const Optio
   return true;
 }
 
+// Writes each derived spec, once none is left that would replace another text.
+int emitSpecs(const std::vector<mlir::attn::BoundNode> &bound, const Options &options) {
+  std::error_code error; // a folder that cannot be made shows when it is written to
+  std::filesystem::create_directories(options.emitSpecs, error);
+  std::map<std::string, const std::string *> files;
+  for (const mlir::attn::BoundNode &node : bound)
+    if (!node.derived.empty())
+      files[options.emitSpecs + "/" + node.spec + ".attn"] = &node.derived;
+  for (const auto &[path, text] : files) {
+    if (options.force || !std::filesystem::exists(path, error))
+      continue;
+    auto present = readFile(path);
+    if (!present.ok() || *present != *text)
+      return fail(Status::usage("--emit-specs would overwrite it, and it differs from what is "
+                                "derived: take it with --spec, name another folder, or add --force")
+                      .at(path));
+  }
+  int exitCode = kDone;
+  for (const auto &[path, text] : files)
+    if (!writeOutput(path, *text, exitCode))
+      break;
+  return exitCode;
+}
+
+// A spec that no node takes was given in vain: a misspelt name, or one that belongs to
+// another model.
+Status checkUsed(const std::vector<spec::CheckedSpec> &specs,
+                 const std::vector<mlir::attn::BoundNode> &bound, const Options &options) {
+  std::set<std::string> taken;
+  for (const mlir::attn::BoundNode &node : bound)
+    if (!node.spec.empty())
+      taken.insert(node.spec);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    auto used = [&](const spec::AttentionSpec &attention) { return taken.count(attention.name); };
+    if (std::none_of(specs[i].attentions.begin(), specs[i].attentions.end(), used))
+      return Status::invalid_input("no attention node of ", options.model, " takes ",
+                                   specs[i].attentions.front().name, "; its nodes take ",
+                                   some_of({taken.begin(), taken.end()}),
+                                   ": rename it, or leave --spec out")
+          .at(options.specs[i]);
+  }
+  return {};
+}
+
 int compileModel(const Options &options) {
   if (!checkTargets(options.targets))
     return kUsage;
@@ -114,14 +180,11 @@ int compileModel(const Options &options) {
   if (!bound.ok())
     return fail(bound.status().at(options.model));
 
-  if (!options.emitSpecs.empty()) {
-    std::error_code error; // a folder that cannot be made shows when it is written to
-    std::filesystem::create_directories(options.emitSpecs, error);
-    for (const mlir::attn::BoundNode &node : *bound)
-      if (!node.derived.empty() &&
-          !writeOutput(options.emitSpecs + "/" + node.spec + ".attn", node.derived, exitCode))
-        return exitCode;
-  }
+  if (Status status = checkUsed(specs, *bound, options); !status.ok())
+    return fail(status);
+  if (!options.emitSpecs.empty())
+    if (int code = emitSpecs(*bound, options); code != kDone)
+      return code;
   std::map<std::string, std::string> notes; // on derived specs
   if (!options.output.empty()) {
     mlir::attn::CompileOptions compileOptions;
@@ -140,6 +203,14 @@ int compileModel(const Options &options) {
       return code;
   }
 
+  const auto plain = std::count_if(bound->begin(), bound->end(),
+                                   [](const auto &node) { return node.spec.empty(); });
+  if (plain || bound->empty())
+    std::cerr << "attnc: note: "
+              << (bound->empty() ? "the model has no attention, the bundle no kernels"
+                                 : std::to_string(plain) + " of " + std::to_string(bound->size()) +
+                                       " attention nodes run without generated kernels")
+              << "\n";
   std::ostream &report = options.output == "-" ? std::cerr : std::cout;
   report << options.model << ": " << graph->nodes.size() << " nodes, " << bound->size()
          << " of attention\n";
@@ -167,6 +238,8 @@ void addModelCommand(CLI::App &app, int &exitCode) {
       ->delimiter('=');
   command->add_option("--emit-specs", options->emitSpecs,
                       "Write the derived specs into this folder, as NAME.attn");
+  command->add_flag("--force", options->force,
+                    "Let --emit-specs overwrite files that differ from what it writes");
   command->add_option("--target", options->targets, "What to compile for, as in attnc compile")
       ->delimiter(',')
       ->capture_default_str();

@@ -38,23 +38,24 @@ public:
     if (call.heads < 1 || call.kvHeads < 1 || call.heads % call.kvHeads != 0) {
       std::cerr << "attnc: error: " << call.heads << " heads cannot share " << call.kvHeads
                 << " KV heads; give heads and kv_heads in --shape, one a multiple of the other\n";
-      return kRejected;
+      return kUsage;
     }
     if (!readParams())
-      return kRejected;
+      return kUsage;
     call.keys = sideLength("kv", spec.keys);
     call.queries = sideLength("q", spec.query);
     call.queryPosition = take("q_position", 0);
     call.keyPosition = take("kv_position", 0);
     call.batch = take("batch", 1);
     if (call.batch < 1)
-      return fail(Status::invalid_input("--shape gives batch 0; at least 1 is needed"));
+      return fail(Status::usage("--shape gives batch 0; at least 1 is needed"));
     call.batched = used.count("batch") != 0;
     call.head = take("head", 0);
     call.headChosen = used.count("head") != 0;
     if (call.head >= call.heads) {
-      std::cerr << "attnc: error: head " << call.head << " of " << call.heads << " heads\n";
-      return kRejected;
+      std::cerr << "attnc: error: head " << call.head << " is asked for; there are " << call.heads
+                << ", give 0 to " << call.heads - 1 << "\n";
+      return kUsage;
     }
     call.bindings.heads = static_cast<int32_t>(call.heads);
     call.bindings.kvHeads = static_cast<int32_t>(call.kvHeads);

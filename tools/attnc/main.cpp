@@ -27,6 +27,11 @@ int main(int argc, char **argv) {
     std::fputs("attnc: error: out of memory; give a smaller problem\n", stderr);
     std::_Exit(kEnvironment);
   });
+  // Such as a thread that cannot be started; LLVM would abort.
+  llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
+    std::fprintf(stderr, "attnc: error: LLVM gives up: %s; nothing is written\n", reason);
+    std::_Exit(kEnvironment);
+  });
   return attn::tool::run_tool(app, argc, argv, [&] {
     llvm::outs().flush();
     std::error_code error = llvm::outs().error();

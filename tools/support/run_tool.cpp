@@ -14,11 +14,12 @@
 
 namespace attn::tool {
 
-const char *const kExitCodeHelp =
-    "Exit codes: 0 done; 1 an input is rejected: a file, an array, a value; 2 the command line is\n"
-    "wrong: an unknown option or name, something missing; 3 the machine lacks something: a "
-    "device,\n"
-    "memory, a file, room on a disk.";
+const char *const kExitCodeHelp = "Exit codes: 0 done; 1 what a file holds is rejected, or a "
+                                  "comparison fails; 2 the command line "
+                                  "is\n"
+                                  "wrong: an unknown option or name, a value out of range, "
+                                  "something missing; 3 the machine lacks\n"
+                                  "something: a device, memory, a file, room on a disk.";
 
 namespace {
 

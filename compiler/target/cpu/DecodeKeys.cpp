@@ -66,10 +66,9 @@ void DecodeLowering::quantizeRow(LaneBuilder &b, Value row) {
   };
   Value largest = b.loop(b.constI64(0), b.constI64(vectors), 1, ValueRange{b.splatF32(0)},
                          [&](Value i, ValueRange state) -> SmallVector<Value> {
-                           Value x = math::AbsFOp::create(b.builder, b.loc, loadPart(i));
-                           return {b.maxF(x, state[0])};
+                           return {b.maxMagnitude(loadPart(i), state[0])};
                          })[0];
-  Value scale = b.divF(b.laneMax(largest), b.splatF32(127));
+  Value scale = b.divF(b.laneMaxMagnitude(largest), b.splatF32(127));
   b.store(scale, b.address(scratch(b, scaleOffset), b.f32(), b.mul(row, width)), width * 4);
   Value positive =
       arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::OGT, scale, b.splatF32(0));

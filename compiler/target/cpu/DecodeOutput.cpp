@@ -51,8 +51,9 @@ void DecodeLowering::finishRow(LaneBuilder &b, Value firstPiece, Value row) {
   Value total = b.laneSum(mergeChunks(b, firstPiece, row, factor, max));
   naturalOrder(b);
 
+  // Unordered: the sum of a row with a NaN is something, too.
   Value some =
-      arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::OGT, total, b.splatF32(0));
+      arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::UGT, total, b.splatF32(0));
   Value reference = b.mulF(max, factor), weight;
   bool hasSink = bool(finish.getSinkLogit());
   auto factorOp = finish.getFactor().getDefiningOp<tile::ScoreFactorOp>();
@@ -146,7 +147,7 @@ void DecodeLowering::naturalOrder(LaneBuilder &b) {
 void DecodeLowering::lowerOutput(LaneBuilder &b, tile::OutputOp op, Value lse) {
   int64_t width = arch.width, dim = op.getO().getType().getShape()[1];
   ScalarContext context = frame->scalars(arch);
-  lse = b.maxF(lse, b.splatF32(kNothingAttended));
+  lse = b.maxF(b.splatF32(kNothingAttended), lse);
   struct Input {
     Value row;
     Type element;

@@ -91,6 +91,10 @@ Value LaneBuilder::fma(Value a, Value b, Value c) {
 Value LaneBuilder::maxF(Value a, Value b) {
   return select(arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b), a, b);
 }
+Value LaneBuilder::maxMagnitude(Value a, Value b) {
+  Value x = bitcast(math::AbsFOp::create(builder, loc, a), i32()), y = bitcast(b, i32());
+  return bitcast(arith::MaxSIOp::create(builder, loc, x, y), f32());
+}
 Value LaneBuilder::select(Value condition, Value a, Value b) {
   return arith::SelectOp::create(builder, loc, condition, a, b);
 }
@@ -127,16 +131,15 @@ Value LaneBuilder::exp2(Value x, bool coarse) {
     Value p = polynomial(*this, coarse ? ArrayRef(kExp2Coarse) : ArrayRef(kExp2Unit), f);
     return call(type, "llvm.x86.avx512.mask.scalef.ps.512", {p, x, p, all, current});
   }
-  // Adding 1.5 * 2^23 leaves round(x) in the low bits; shifted, they add to the
-  // exponent of p. At -127 p is exactly 1 and its exponent becomes exactly 0.
-  Value magic = splatF32(12582912.0);
-  x = maxF(x, splatF32(-127.0));
+  // Adding 1.5 * 2^23 + 127 leaves round(x) + 127 in the low bits; shifted, they are
+  // 2^round(x), and 0 at -127. A product, not a sum of exponents, keeps every NaN.
+  Value magic = splatF32(12582912.0 + 127);
+  x = maxF(splatF32(-127.0), x);
   Value shifted = addF(x, magic);
   Value f = subF(x, subF(shifted, magic));
   Value p = polynomial(*this, kExp2Centred, f);
-  Value exponent = arith::ShLIOp::create(builder, loc, bitcast(shifted, i32()), splatI32(23));
-  Value bits = arith::AddIOp::create(builder, loc, bitcast(p, i32()), exponent);
-  return bitcast(bits, f32());
+  Value power = arith::ShLIOp::create(builder, loc, bitcast(shifted, i32()), splatI32(23));
+  return mulF(p, bitcast(power, f32()));
 }
 
 static Type likeType(Value value, Type element) {
@@ -229,6 +232,9 @@ static Value butterfly(LaneBuilder &b, Value x, llvm::function_ref<Value(Value, 
 
 Value LaneBuilder::laneMax(Value x) {
   return butterfly(*this, x, [&](Value a, Value b) { return maxF(a, b); });
+}
+Value LaneBuilder::laneMaxMagnitude(Value x) {
+  return butterfly(*this, x, [&](Value a, Value b) { return maxMagnitude(a, b); });
 }
 Value LaneBuilder::laneSum(Value x) {
   return butterfly(*this, x, [&](Value a, Value b) { return addF(a, b); });

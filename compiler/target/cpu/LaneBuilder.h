@@ -65,9 +65,12 @@ public:
   Value fma(Value a, Value b, Value c);
   /// a > b ? a : b; one vmaxps, and a NaN in `a` gives b.
   Value maxF(Value a, Value b);
+  /// The larger of |a| and b >= 0, as bits, whose order puts NaN above all numbers:
+  /// one NaN among many shows in their maximum.
+  Value maxMagnitude(Value a, Value b);
   Value select(Value condition, Value a, Value b);
   /// 2^x for x <= 0, exactly 1 at 0 and exactly 0 below -127; within 1e-7, or
-  /// 1e-4 where `coarse`, for what is rounded to bf16 next.
+  /// 1e-4 where `coarse`, for what is rounded to bf16 next. NaN gives NaN.
   Value exp2(Value x, bool coarse = false);
   Value call(Type result, StringRef intrinsic, ValueRange operands);
 
@@ -79,6 +82,7 @@ public:
   Value shuffle(Value a, Value b, ArrayRef<int64_t> lanes);
   /// The largest lane in every lane.
   Value laneMax(Value x);
+  Value laneMaxMagnitude(Value x);
   /// The sum of all lanes in every lane.
   Value laneSum(Value x);
   /// Lane i holds the sum over the lanes of rows[i]; there are as many rows as lanes.

@@ -36,7 +36,7 @@ LogicalResult CpuLowering::lowerMergeParts(LaneBuilder &b, tile::MergePartsOp op
                          score = loadRow(b, planeAddress(b, logs, subTile)), newMax, alpha, weight;
       Value log2e = b.splatF32(kLog2E);
       for (int64_t j = 0; j < schedule.vectors; ++j) {
-        score[j] = b.maxF(score[j], b.splatF32(kMasked)); // -inf of an empty part
+        score[j] = b.maxF(b.splatF32(kMasked), score[j]); // -inf of an empty part; NaN stays
         newMax.push_back(b.maxF(score[j], oldMax[j]));
         alpha.push_back(b.exp2(b.mulF(b.subF(oldMax[j], newMax[j]), log2e)));
         weight.push_back(b.exp2(b.mulF(b.subF(score[j], newMax[j]), log2e)));

@@ -15,7 +15,7 @@ LogicalResult CpuLowering::lowerOutput(LaneBuilder &b, tile::OutputOp op) {
     SmallVector<Value> positions = queryPositions(b, b.mul(subTile, laneCount()), schedule.vectors);
     SmallVector<Value> lse = lanesOf(b, op.getLse(), subTile);
     for (Value &vector : lse)
-      vector = b.maxF(vector, b.splatF32(kNothingAttended));
+      vector = b.maxF(b.splatF32(kNothingAttended), vector);
     // Inputs without a dim stay in registers, the others are read row by row.
     SmallVector<SmallVector<Value>> perRow(op.getInputs().size());
     SmallVector<Value> planes(op.getInputs().size());

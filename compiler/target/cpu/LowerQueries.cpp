@@ -135,7 +135,6 @@ LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
   CpuTileValue value;
   value.kind = CpuTileValue::Kind::plane;
   value.plane = newPlane(dim);
-  auto absolute = [&](Value x) { return math::AbsFOp::create(b.builder, b.loc, x).getResult(); };
   Plane scalePlane = scale.plane;
   forSubTiles(b, [&](Value subTile) {
     Value from = planeAddress(b, source.plane, subTile), to = planeAddress(b, value.plane, subTile);
@@ -144,7 +143,7 @@ LogicalResult CpuLowering::lowerQuantize(LaneBuilder &b, tile::QuantizeOp op) {
         b.loop(b.constI64(0), b.constI64(dim), 1, zero, [&](Value d, ValueRange state) {
           SmallVector<Value> row = loadRow(b, b.address(from, b.f32(), b.mul(d, lanes)));
           for (int64_t j = 0; j < schedule.vectors; ++j)
-            row[j] = b.maxF(absolute(row[j]), state[j]);
+            row[j] = b.maxMagnitude(row[j], state[j]);
           return row;
         });
     SmallVector<Value> scales, divisors;

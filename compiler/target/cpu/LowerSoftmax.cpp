@@ -260,8 +260,9 @@ void CpuLowering::lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op) {
                        sum = lanesOf(b, op.getSum(), subTile);
     SmallVector<Value> inverse, attends, logs;
     for (int64_t j = 0; j < schedule.vectors; ++j) {
+      // Unordered: the sum of a row with a NaN is something, too.
       Value some =
-          arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::OGT, sum[j], b.splatF32(0));
+          arith::CmpFOp::create(b.builder, b.loc, arith::CmpFPredicate::UGT, sum[j], b.splatF32(0));
       Value reference = b.mulF(max[j], factor), total = sum[j], weight;
       if (sink) {
         Value top = b.maxF(reference, sink);

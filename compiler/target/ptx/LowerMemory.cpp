@@ -263,11 +263,11 @@ LogicalResult PtxLowering::lowerQuantize(PtxBuilder &p, tile::QuantizeOp op) {
             Value exists = p.lessS(chunk, p.i32(x.layout.chunks));
             chunk = p.select(exists, chunk, p.i32(0)); // another maximum of this row is harmless
             for (Value v : loadChunk(p, row, chunk))
-              largest = p.fmax(largest, math::AbsFOp::create(p, loc, v));
+              largest = p.maxMagnitude(v, largest);
           }
           scf::YieldOp::create(p, loc, largest);
         });
-    Value largest = p.fmax(maxima.getResult(0), p.shuffleXor(maxima.getResult(0), 1));
+    Value largest = p.maxMagnitude(maxima.getResult(0), p.shuffleXor(maxima.getResult(0), 1));
     Value scaleOfRow = p.fdiv(largest, p.f32(127));
     Value empty = arith::CmpFOp::create(p, p.loc, arith::CmpFPredicate::OEQ, scaleOfRow, p.f32(0));
     Value divisor = p.select(empty, p.f32(1), scaleOfRow);

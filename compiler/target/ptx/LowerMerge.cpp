@@ -47,7 +47,7 @@ LogicalResult PtxLowering::lowerMergeParts(PtxBuilder &p, tile::MergePartsOp op)
           for (int64_t h = 0; h < 2; ++h) {
             Value row = validRow(p, m, h);
             Value logSum = loadRow(p, op.getLseBinding(), /*hasDim=*/false, row, logPart)[0];
-            logSum = p.fmax(logSum, p.f32(kMaskedScore)); // -inf of an empty part
+            logSum = p.atLeast(logSum, kMaskedScore); // -inf of an empty part
             Value &largest = max.values[m * 2 + h], &total = sum.values[m * 2 + h];
             Value newMax = p.fmax(largest, logSum);
             Value alpha = p.exp2(p.fmul(p.fsub(largest, newMax), log2e));

@@ -66,7 +66,7 @@ LogicalResult PtxLowering::lowerOutput(PtxBuilder &p, tile::OutputOp op) {
         bool hasDim = cast<tile::TileType>(input.getType()).getShape().size() == 2;
         inputs.push_back(loadRow(p, tiles.lookup(input).binding, hasDim, row));
       }
-      Value finite = p.fmax(lse.values[m * 2 + h], p.f32(kNothingAttended));
+      Value finite = p.atLeast(lse.values[m * 2 + h], kNothingAttended);
       for (int64_t j = 0; j < s.vDim / 8; ++j)
         for (int64_t r = h * 2; r < h * 2 + 2; ++r) {
           SmallVector<Value> arguments{out.at(m, j, r), finite, queryPosition(p, m, h), head,

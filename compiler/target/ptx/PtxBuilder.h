@@ -57,7 +57,18 @@ public:
   Value fsub(Value a, Value b) { return arith::SubFOp::create(*this, loc, a, b); }
   Value fmul(Value a, Value b) { return arith::MulFOp::create(*this, loc, a, b); }
   Value fdiv(Value a, Value b) { return arith::DivFOp::create(*this, loc, a, b); }
+  /// Of a number and a NaN it is the number.
   Value fmax(Value a, Value b) { return arith::MaxNumFOp::create(*this, loc, a, b); }
+  /// The larger of |a| and b >= 0, as bits, whose order puts NaN above all numbers.
+  Value maxMagnitude(Value a, Value b) {
+    Value x = bitcast(math::AbsFOp::create(*this, loc, a), getI32Type());
+    return bitcast(maxS(x, bitcast(b, getI32Type())), getF32Type());
+  }
+  /// At least `low`; NaN stays NaN.
+  Value atLeast(Value v, double low) {
+    Value below = arith::CmpFOp::create(*this, loc, arith::CmpFPredicate::OLT, v, f32(low));
+    return select(below, f32(low), v);
+  }
   Value fma(Value a, Value b, Value c);
   Value fneg(Value a) { return arith::NegFOp::create(*this, loc, a); }
   Value exp2(Value a); ///< ex2.approx.ftz

@@ -50,10 +50,15 @@ struct Emit {
   Value fma(Value x, Value y, Value z) { return math::FmaOp::create(b, loc, x, y, z); }
   Value exp2(Value x) { return math::Exp2Op::create(b, loc, x); }
   Value log(Value x) { return math::LogOp::create(b, loc, x); }
-  /// Of numbers known not to be NaN: one instruction.
+  /// One instruction. Of a number and a NaN it may be either.
   Value max(Value x, Value y) {
     return arith::MaxNumFOp::create(b, loc, x, y, arith::FastMathFlags::nnan);
   }
+  /// The larger of |x| and y >= 0, as bits, whose order puts NaN above all numbers.
+  Value maxMagnitude(Value x, Value y) {
+    return asFloat(arith::MaxSIOp::create(b, loc, bits(math::AbsFOp::create(b, loc, x)), bits(y)));
+  }
+  /// False of a NaN.
   Value atMost(Value x, Value y) {
     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLE, x, y);
   }

@@ -162,7 +162,7 @@ LogicalResult SpirvLowering::quantize(OpBuilder &b, tile::QuantizeOp op) {
             Emit e{b, loc};
             Value most = carried.front();
             for (Value x : elementsOf(b, loc, x.ownPiece(b, r, d, 4)))
-              most = e.max(most, math::AbsFOp::create(b, loc, x));
+              most = e.maxMagnitude(x, most);
             return SmallVector<Value>{most};
           }).front();
       Value scale = e.div(largest, e.f32(127));
@@ -378,7 +378,9 @@ LogicalResult SpirvLowering::softmaxFinish(OpBuilder &b, tile::SoftmaxFinishOp o
     SmallVector<Value> logSums;
     for (int64_t r = 0; r < schedule.ownRows; ++r) {
       Value m = max.values[r], l = sum.values[r];
-      Value empty = e.atMost(m, e.f32(kInitialMaximum)); // no key raised the maximum
+      // No key raised the maximum, and none was NaN, which only the sum keeps.
+      Value empty = arith::AndIOp::create(b, loc, e.atMost(m, e.f32(kInitialMaximum)),
+                                          e.atMost(l, e.f32(std::numeric_limits<float>::max())));
       Value exponent = e.mul(m, factor), scale;
       if (sink) {
         Value largest = e.max(exponent, sink), down = e.exp2(e.sub(exponent, largest));

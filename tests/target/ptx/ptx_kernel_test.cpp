@@ -5,6 +5,7 @@
 
 #include "tests/ptxemu/module.h"
 
+#include <cmath>
 #include <gtest/gtest.h>
 
 namespace attn::test {
@@ -132,6 +133,34 @@ TEST_P(PtxKernel, MisalignedRows) {
   call.segments = {{3, 75, 0}};
   call.misaligned = true;
   expectCorrect(text(), call);
+}
+
+// NaN in a key and in a query row fills the rows that see it and changes no other.
+TEST_P(PtxKernel, NanStaysInItsRows) {
+  KernelText kernel = text();
+  kernel.mask = kCausalMask;
+  kernel.classify = kCausalClassify;
+  Call call;
+  call.queries = 70;
+  call.segments = {{0, 70, 0}};
+  call.mask = [](int q, int k, int) { return k <= q; };
+  Compiled compiled = compileText(kernel.module());
+  ASSERT_TRUE(compiled.ok) << compiled.diagnostics;
+  Tensors tensors = makeTensors(compiled.info, call), poisoned = tensors;
+  const size_t dim = static_cast<size_t>(kernel.qkDim), row = 5, key = 40;
+  poisoned.q[row * dim + 3] = NAN;
+  if (poisoned.kScale.empty())
+    poisoned.k[key * dim + 7] = NAN;
+  else
+    poisoned.kScale[key] = NAN;
+  Attention clean = emulate(compiled.ptx, compiled.info, call, tensors);
+  Attention got = emulate(compiled.ptx, compiled.info, call, poisoned);
+  for (size_t r = 0; r < got.lse.size(); ++r) {
+    const bool nan = r == row || r >= key;
+    EXPECT_TRUE(nan ? std::isnan(got.lse[r]) : got.lse[r] == clean.lse[r]) << r;
+    for (size_t i = r * dim; i < (r + 1) * dim; ++i)
+      ASSERT_TRUE(nan ? std::isnan(got.out[i]) : got.out[i] == clean.out[i]) << r << " " << i % dim;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, PtxKernel,

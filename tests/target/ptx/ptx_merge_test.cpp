@@ -92,6 +92,11 @@ TEST_P(PtxMerge, EqualsOracle) {
                    {expected.lse.begin(), expected.lse.end()}};
     EXPECT_LE(outputError(info, got, want), variant.limit);
     EXPECT_LE(lseError(got, want), 1e-5);
+    // A part's NaN is the row's, never an empty part's silence.
+    emulated.parts[0].lse[3] = NAN;
+    got = emulate(output->text, info, emulated, {});
+    EXPECT_TRUE(std::isnan(got.lse[3]) && std::isnan(got.out[3 * static_cast<size_t>(a.vDim)]));
+    EXPECT_FALSE(std::isnan(got.lse[4]) || std::isnan(got.out[4 * static_cast<size_t>(a.vDim)]));
   } catch (const ptxemu::Error &error) {
     FAIL() << error.what();
   }
