@@ -16,6 +16,8 @@ MappedFile::~MappedFile() {
 }
 
 Result<MappedFile> MappedFile::open(const std::string &path) {
+  if (path.empty())
+    return Status::usage("'' names no file; give the path of one");
   // A pipe that nobody writes to is refused below, not waited for.
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)

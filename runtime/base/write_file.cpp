@@ -46,6 +46,8 @@ Status check_folder_of(const std::string &path) {
 
 Status write_file(const std::string &path,
                   std::initializer_list<std::span<const std::byte>> parts) {
+  if (path.empty())
+    return Status::usage("'' names no file to write; give the path of one");
   struct stat existing;
   // Devices and pipes (/dev/stdout) cannot be renamed onto.
   if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
@@ -61,6 +63,9 @@ Status write_file(const std::string &path,
     return status.at(path);
   }
 
+  // Renaming would replace what its owner has write-protected.
+  if (access(path.c_str(), F_OK) == 0 && access(path.c_str(), W_OK) != 0)
+    return Status::environment("cannot replace the file: ", std::strerror(errno)).at(path);
   std::string temporary = path + ".tmpXXXXXX";
   int fd = mkstemp(temporary.data());
   if (fd < 0)

@@ -5,6 +5,7 @@
 #include "runtime/base/mapped_file.h"
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
@@ -160,6 +161,9 @@ void read_cache(Section &s, Description &d) {
     for (int64_t l = 0; l < layers; ++l)
       lists[i]->push_back(fill_layer(pattern, l));
   }
+  if (d.k_in == d.v_in && !d.k_in.empty())
+    s.fail("v_in", "names the inputs of k_in; keys and values have caches of their own",
+           s.get("v_in", false));
   s.integer("sink_frames", d.sink_frames, 0, 1 << 20);
   s.integer("window_frames", d.window_frames, 1, 1 << 20);
   s.choice("positions", {"contiguous"}, false);
@@ -260,13 +264,19 @@ Result<Description> parse_description(const std::string &text, const std::string
   model.refuse_unknown();
 
   Section in = section("inputs");
-  in.text("sample", d.sample);
-  in.text("timestep", d.timestep);
-  in.text("prompt", d.prompt);
-  in.text("write_index", d.write_index);
-  in.text("kv_length", d.kv_length);
-  in.text("q_positions", d.q_positions);
-  in.text("k_positions", d.k_positions);
+  const std::pair<const char *, std::string *> roles[] = {
+      {"sample", &d.sample},           {"timestep", &d.timestep},
+      {"prompt", &d.prompt},           {"write_index", &d.write_index},
+      {"kv_length", &d.kv_length},     {"q_positions", &d.q_positions},
+      {"k_positions", &d.k_positions},
+  };
+  std::map<std::string, const char *> role_of;
+  for (auto [role, name] : roles) {
+    in.text(role, *name);
+    if (auto [other, is_new] = role_of.emplace(*name, role); !is_new && status.ok())
+      in.fail(role, concat("is '", *name, "', as inputs.", other->second, " is; name another input"),
+              in.get(role, false));
+  }
   in.refuse_unknown();
   Section out = section("outputs");
   out.text("prediction", d.prediction);

@@ -49,6 +49,22 @@ Streamer::~Streamer() {
   dispatch_.reset();
 }
 
+// A pattern that no node has was given in vain: a misspelt name.
+static Status check_patterns(const Description &d, const graph::Graph &graph) {
+  std::vector<std::string> names;
+  for (const graph::Node &node : graph.nodes)
+    if (node.op == "Attention")
+      names.push_back(node.name);
+  for (const AttentionBinding &binding : d.attention)
+    if (std::none_of(names.begin(), names.end(), [&](const std::string &name) {
+          return matches_pattern(binding.nodes, name);
+        }))
+      return Status::invalid_input("attention.", binding.name, ": no attention node is named '",
+                                   binding.nodes, "'; the model has ", some_of(names))
+          .at(d.path);
+  return {};
+}
+
 Status Streamer::open() {
   std::lock_guard turn(device_->turns);
   dispatch_ = std::make_unique<AttentionDispatch>(
@@ -67,6 +83,7 @@ Status Streamer::open() {
   if (!session.ok())
     return session.status().at(model_->path());
   session_ = std::move(*session);
+  ATTN_RETURN_IF_ERROR(check_patterns(description(), session_->graph()));
   const DispatchStats &bound = dispatch_->stats();
   if (model_->bundle() && !options_.allow_reference && bound.chosen.empty() && !bound.plain.empty())
     return Status::invalid_input("no kernel fits an attention node of ", model_->path(), " (",

@@ -53,6 +53,7 @@ expect 3 "there is no folder $dir/none/" "$model" "${ref[@]}" --frames 0 --out "
 expect 3 "is a folder; name a file" "$model" "${ref[@]}" --frames 0 --stats "$dir/m"
 expect 3 "cannot create the folder" "$model" "${ref[@]}" --frames 0 --dump "$model/d"
 expect 0 "note: --switch 9 comes after the last of 3 frames" "$model" --reference-attention --frames 3 --switch 9:south
+expect 0 "note: attention nodes without a generated kernel: node 'layer0.attn' (Attention): no bundle is given" "$model" --reference-attention --frames 1
 expect 2 "FRAME:PROMPT" "$model" "${ref[@]}" --switch "south"
 expect 2 "must rise" "$model" "${ref[@]}" --switch 5:south --switch 5:west
 expect 1 "attnc model $model --spec specs/tiny_self.attn --target cpu" "$model" --frames 1

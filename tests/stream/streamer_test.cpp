@@ -142,6 +142,39 @@ TEST_F(Stream, ABundleWithoutTheSpecIsRefused) {
   EXPECT_NE(s.status().to_string().find("tiny_self"), std::string::npos) << s.status().to_string();
 }
 
+TEST_F(Stream, APatternThatNoNodeHasIsRefused) {
+  test::write_tiny_stream(dir);
+  std::string text = test::tiny_toml({});
+  text.replace(text.find("layer*.attn"), 11, "layers.*");
+  std::ofstream(dir / "stream.toml") << text;
+  options.model_path = (dir / "step.onnx").string();
+  auto s = Streamer::create(options);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.status().to_string().find("attention.self: no attention node is named 'layers.*'; "
+                                        "the model has layer0.attn"),
+            std::string::npos)
+      << s.status().to_string();
+}
+
+// Attention that the model spells out runs without a kernel, but not without a word.
+TEST_F(Stream, NodesWithoutAKernelAreNamed) {
+  test::TinyStream model;
+  model.spelled = true;
+  model.nodes = "";
+  options.allow_reference = false;
+  auto s = open(model);
+  ASSERT_TRUE(s);
+  ASSERT_EQ(s->attention().plain.size(), 1u);
+  EXPECT_NE(s->attention().plain[0].find("layer0.values"), std::string::npos);
+  options.bundle_path = ATTN_REFERENCE_BUNDLE; // which was given in vain
+  auto refused = Streamer::create(options);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().exit_code(), 1);
+  EXPECT_NE(refused.status().to_string().find("no kernel fits an attention node of"),
+            std::string::npos)
+      << refused.status().to_string();
+}
+
 TEST_F(Stream, NoSinkUsesTheRingAlone) {
   options.use_sink = false;
   auto s = open();

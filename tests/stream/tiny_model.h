@@ -12,7 +12,8 @@ namespace attn::test {
 
 struct TinyStream {
   int64_t frames = 1, sink = 1, window = 3, replay = 2; // frames; T is 4 tokens a frame
-  std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self";
+  std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self", nodes = "layer*.attn";
+  bool spelled = false; // attention as MatMul, Mul, Softmax, MatMul, over all slots
 };
 
 inline std::vector<float> wave(size_t n, float phase, float size) {
@@ -68,7 +69,16 @@ inline std::string tiny_onnx(const TinyStream &s) {
       .node("TensorScatter", {"v0", "v3", "at"}, {"v0.out"});
   b.node("RotaryEmbedding", {"q3", "cos", "sin", "qp"}, {"qr"});
   b.node("RotaryEmbedding", {"k0.out", "cos", "sin", "kp"}, {"kr"});
-  b.node("Attention", {"qr", "kr", "v0.out", "", "", "", "length"}, {"a0"}, {}, "layer0.attn");
+  if (s.spelled) {
+    b.constant<float>("scale", {1}, {0.25f});
+    b.node("Transpose", {"kr"}, {"kt"}, {attr("perm", Dims{0, 1, 3, 2})})
+        .node("MatMul", {"qr", "kt"}, {"s4"})
+        .node("Mul", {"s4", "scale"}, {"s5"})
+        .node("Softmax", {"s5"}, {"p"}, {attr("axis", -1)})
+        .node("MatMul", {"p", "v0.out"}, {"a0"}, {}, "layer0.values");
+  } else {
+    b.node("Attention", {"qr", "kr", "v0.out", "", "", "", "length"}, {"a0"}, {}, "layer0.attn");
+  }
   b.node("Transpose", {"a0"}, {"a1"}, {attr("perm", Dims{0, 2, 1, 3})})
       .node("Reshape", {"a1", "merge"}, {"a2"});
   b.node("MatMul", {"a2", "wo"}, {"a3"})
@@ -101,10 +111,10 @@ inline std::string tiny_toml(const TinyStream &s) {
          "\"\n[prompt]\nkind = \"words\"\nwords = 1\n"
          "vocabulary = \"vocab.txt\"\ndefault = \"north\"\n[decoder]\nkind = \"pixels\"\nrange = "
          "[-1.0, 1.0]\n"
-         "fps = 12\nscale = 8\n[attention]\nself = { nodes = \"layer*.attn\", spec = \"" +
-         s.spec +
-         "\" "
-         "}\n";
+         "fps = 12\nscale = 8\n" +
+         (s.nodes.empty() ? ""
+                          : "[attention]\nself = { nodes = \"" + s.nodes + "\", spec = \"" +
+                                s.spec + "\" }\n");
 }
 
 inline void write_tiny_stream(const std::filesystem::path &folder, const TinyStream &s = {}) {

@@ -140,7 +140,18 @@ private:
 
 } // namespace
 
-Status check_segments(const std::vector<Segment> &segments) {
+Status check_segments(const std::vector<Segment> &segments, int64_t slots) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const Segment &s = segments[i];
+    if (int64_t(s.first_slot) + s.length > slots)
+      return Status::usage("segment ", i, " has slots ", s.first_slot, " + ", s.length,
+                           "; the array of keys has ", slots)
+          .at("--segments");
+    if (int64_t(s.first_position) + s.length > ATTN_POSITION_LIMIT)
+      return Status::usage("segment ", i, " has positions ", s.first_position, " + ", s.length,
+                           "; at most ", ATTN_POSITION_LIMIT, " are possible")
+          .at("--segments");
+  }
   for (auto [what, first] :
        {std::pair("slots", &Segment::first_slot), std::pair("positions", &Segment::first_position)})
     if (auto pair = find_overlap(segments, first))

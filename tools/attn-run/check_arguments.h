@@ -7,8 +7,8 @@
 
 namespace attn {
 
-// No slot and no position is in two segments.
-Status check_segments(const std::vector<Segment> &segments);
+// Every segment lies within the slots and positions that there are; none is in two segments.
+Status check_segments(const std::vector<Segment> &segments, int64_t slots);
 
 // Positions of queries and keys lie within the spec's tokens, as far as those are known from
 // it and from the parameters (a length `len_SPACE` among them); tables have the extents that

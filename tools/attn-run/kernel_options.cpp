@@ -21,7 +21,7 @@ void KernelOptions::add_to(CLI::App &command, const char *kernel_help, bool kern
                      "(batch, heads, tokens, dim), an extent of 1 is repeated");
   command.add_option("--set", params, "NAME=NUMBER: a parameter of the spec; may be repeated");
   command.add_option("--q-position", q_position, "position of the first query row")
-      ->check(tool::whole_number(0, INT32_MAX))
+      ->check(tool::whole_number(0, ATTN_POSITION_LIMIT - 1))
       ->capture_default_str();
   command.add_option("--layer", layer, "layer that the spec may read")
       ->check(tool::whole_number(0, INT32_MAX))

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 
 namespace attn {
@@ -49,12 +50,14 @@ Status read_arguments(const RunOptions &options, HostArgs &args, ArrayKind &kind
   ATTN_RETURN_IF_ERROR(read_params(options.kernel, args.params));
   if (options.segments)
     ATTN_RETURN_IF_ERROR(parse_segments(*options.segments, args.segments));
-  ATTN_RETURN_IF_ERROR(check_segments(args.segments));
+  ATTN_RETURN_IF_ERROR(check_segments(args.segments, args.k.shape[2]));
   args.q_position = options.kernel.q_position;
   args.layer = options.kernel.layer;
   if (options.scale) {
     double scale = 0;
     ATTN_RETURN_IF_ERROR(tool::parse_number(*options.scale, "--scale", scale));
+    if (std::abs(scale) > std::numeric_limits<float>::max())
+      return Status::usage("--scale is ", scale, "; it must fit in f32");
     args.scale = static_cast<float>(scale);
   }
   return {};

@@ -130,7 +130,7 @@ private:
     if (tiles > maxTiles) {
       std::cerr << "attnc: error: the call has " << concat(std::ceil(tiles)) << " tiles; at most "
                 << concat(maxTiles) << " are looked at; give a smaller --shape\n";
-      return kRejected;
+      return kUsage;
     }
     facts.tiles = explain(*view, report.shape);
     examineOthers(*view, facts);

@@ -15,13 +15,15 @@ namespace attn::tools {
 // it is too long. Editors' byte order mark is no part of the text.
 static Result<std::string> readText(const std::string &path) {
   constexpr size_t kMost = 4 << 20;
+  if (path.empty())
+    return Status::usage("'' names no file; give the path of a .attn file");
   std::string text(kMost, '\0');
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (file)
     file.read(text.data(), kMost);
   if (!file.is_open() || file.bad())
-    return Status::environment("cannot read ", path.empty() ? "''" : path, ": ",
+    return Status::environment("cannot read ", path, ": ",
                                std::strerror(errno), "; give the path of a .attn file");
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
