@@ -265,16 +265,16 @@ Result<Description> parse_description(const std::string &text, const std::string
 
   Section in = section("inputs");
   const std::pair<const char *, std::string *> roles[] = {
-      {"sample", &d.sample},           {"timestep", &d.timestep},
-      {"prompt", &d.prompt},           {"write_index", &d.write_index},
-      {"kv_length", &d.kv_length},     {"q_positions", &d.q_positions},
+      {"sample", &d.sample},           {"timestep", &d.timestep},   {"prompt", &d.prompt},
+      {"write_index", &d.write_index}, {"kv_length", &d.kv_length}, {"q_positions", &d.q_positions},
       {"k_positions", &d.k_positions},
   };
   std::map<std::string, const char *> role_of;
   for (auto [role, name] : roles) {
     in.text(role, *name);
     if (auto [other, is_new] = role_of.emplace(*name, role); !is_new && status.ok())
-      in.fail(role, concat("is '", *name, "', as inputs.", other->second, " is; name another input"),
+      in.fail(role,
+              concat("is '", *name, "', as inputs.", other->second, " is; name another input"),
               in.get(role, false));
   }
   in.refuse_unknown();

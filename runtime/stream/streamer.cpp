@@ -56,9 +56,8 @@ static Status check_patterns(const Description &d, const graph::Graph &graph) {
     if (node.op == "Attention")
       names.push_back(node.name);
   for (const AttentionBinding &binding : d.attention)
-    if (std::none_of(names.begin(), names.end(), [&](const std::string &name) {
-          return matches_pattern(binding.nodes, name);
-        }))
+    if (std::none_of(names.begin(), names.end(),
+                     [&](const std::string &name) { return matches_pattern(binding.nodes, name); }))
       return Status::invalid_input("attention.", binding.name, ": no attention node is named '",
                                    binding.nodes, "'; the model has ", some_of(names))
           .at(d.path);

@@ -12,7 +12,8 @@ namespace attn::test {
 
 struct TinyStream {
   int64_t frames = 1, sink = 1, window = 3, replay = 2; // frames; T is 4 tokens a frame
-  std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self", nodes = "layer*.attn";
+  std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self",
+              nodes = "layer*.attn";
   bool spelled = false; // attention as MatMul, Mul, Softmax, MatMul, over all slots
 };
 
@@ -112,9 +113,9 @@ inline std::string tiny_toml(const TinyStream &s) {
          "vocabulary = \"vocab.txt\"\ndefault = \"north\"\n[decoder]\nkind = \"pixels\"\nrange = "
          "[-1.0, 1.0]\n"
          "fps = 12\nscale = 8\n" +
-         (s.nodes.empty() ? ""
-                          : "[attention]\nself = { nodes = \"" + s.nodes + "\", spec = \"" +
-                                s.spec + "\" }\n");
+         (s.nodes.empty()
+              ? ""
+              : "[attention]\nself = { nodes = \"" + s.nodes + "\", spec = \"" + s.spec + "\" }\n");
 }
 
 inline void write_tiny_stream(const std::filesystem::path &folder, const TinyStream &s = {}) {

@@ -23,8 +23,8 @@ static Result<std::string> readText(const std::string &path) {
   if (file)
     file.read(text.data(), kMost);
   if (!file.is_open() || file.bad())
-    return Status::environment("cannot read ", path, ": ",
-                               std::strerror(errno), "; give the path of a .attn file");
+    return Status::environment("cannot read ", path, ": ", std::strerror(errno),
+                               "; give the path of a .attn file");
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
     return Status::invalid_input("the text is UTF-16; save it as UTF-8").at(path);
