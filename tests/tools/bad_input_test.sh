@@ -270,13 +270,14 @@ expect 1 "1099511627776 or more does not fit in 32 bits" "$attnc" check large.at
 mkfifo pipe.attnb
 expect 3 "pipe.attnb: not a regular file" timeout 20 "$run" inspect pipe.attnb
 if ! ldd "$attnc" | grep -q libasan; then
-  for kibibytes in 325000 330000 335000 340000 350000; do # whatever fails first, it is said
-    (ulimit -v $kibibytes && exec "$attnc" compile window.attn --target cpu:avx2 -o little.attnb) >out 2>&1
-    case $? in
-    0 | 3 | 127) ;; # 127: the loader found no room for a library
-    *) echo "FAILED: with $kibibytes KiB:" && cat out && failures=$((failures + 1)) ;;
-    esac
+  # Limits from that on under which the libraries can be loaded at all.
+  little() { (ulimit -v $1 && exec "$attnc" compile window.attn --target cpu:avx2 -o little.attnb); }
+  limit=200000
+  until little $limit >out 2>&1 || [ $? -ne 127 ]; do limit=$((limit + 20000)); done
+  for more in 0 20000 60000 100000; do
+    expect 3 "out of memory: the address space is limited to" little $((limit + more))
   done
+  expect 0 "" little $((limit + 500000))
 fi
 
 # A full disk behind every kind of output.

@@ -6,6 +6,26 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <sys/resource.h>
+#include <unistd.h>
+
+// LLVM does not check every allocation, nor lld: below a limit (ulimit -v) under which
+// they could come to an end, nothing is begun.
+static attn::Status checkAddressSpace() {
+  constexpr uint64_t kNeeded = 256, mega = 1 << 20; // beside what is mapped already
+  rlimit limit{};
+  std::ifstream statm("/proc/self/statm");
+  uint64_t pages = 0;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || !(statm >> pages))
+    return {};
+  const uint64_t mapped = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (limit.rlim_cur >= mapped + kNeeded * mega)
+    return {};
+  return attn::Status::environment("out of memory: the address space is limited to ",
+                                   limit.rlim_cur / mega, " MiB; at least ",
+                                   mapped / mega + kNeeded, " are needed, see ulimit -v");
+}
 
 int main(int argc, char **argv) {
   using namespace attn::tools;
@@ -32,6 +52,8 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "attnc: error: LLVM gives up: %s; nothing is written\n", reason);
     std::_Exit(kEnvironment);
   });
+  if (attn::Status status = checkAddressSpace(); !status.ok())
+    return fail(status);
   return attn::tool::run_tool(app, argc, argv, [&] {
     llvm::outs().flush();
     std::error_code error = llvm::outs().error();
