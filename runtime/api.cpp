@@ -48,9 +48,18 @@ attn_status_t *attn_device_open(const char *id, const attn_device_options_t *opt
     ATTN_NEED(out_device);
     DeviceOptions chosen;
     if (options) {
-      ATTN_RETURN_IF_ERROR(check_struct(*options, "attn_device_options_t"));
-      chosen.threads = options->threads;
-      chosen.validation = options->validation != 0;
+      ATTN_ASSIGN_OR_RETURN(attn_device_options_t given,
+                            read_struct(*options, "attn_device_options_t"));
+      chosen.threads = given.threads;
+      chosen.validation = given.validation != 0;
+      if (given.executor) {
+        ATTN_ASSIGN_OR_RETURN(attn_executor_t executor,
+                              read_struct(*given.executor, "attn_executor_t"));
+        if (!executor.run || !executor.threads)
+          return Status::usage("the executor lacks ",
+                               executor.run ? "threads" : "its run function");
+        chosen.executor = {executor.threads, executor.run, executor.user};
+      }
     }
     ATTN_ASSIGN_OR_RETURN(std::shared_ptr<SharedDevice> shared, SharedDevice::open(id, chosen));
     *out_device = new attn_device{std::move(shared)};

@@ -10,7 +10,6 @@ using namespace attn::api;
 namespace {
 
 Status run(attn_kernel &kernel, const attn_attention_args_t &args) {
-  ATTN_RETURN_IF_ERROR(check_struct(args, "attn_attention_args_t"));
   if (args.segment_count && !args.segments)
     return Status::usage("a list with a count has a NULL pointer");
   std::lock_guard lock(kernel.shared->turns);
@@ -51,7 +50,6 @@ Status run(attn_kernel &kernel, const attn_attention_args_t &args) {
 }
 
 Status merge(attn_kernel &kernel, const attn_merge_args_t &args) {
-  ATTN_RETURN_IF_ERROR(check_struct(args, "attn_merge_args_t"));
   std::lock_guard lock(kernel.shared->turns);
   CallTensors tensors(kernel);
   std::vector<TensorView> o_parts, lse_parts;
@@ -83,7 +81,8 @@ extern "C" attn_status_t *attn_attention_run(attn_kernel_t *kernel,
   return guard([&]() -> Status {
     if (!kernel || !args)
       return Status::usage("argument ", kernel ? "args" : "kernel", " is NULL");
-    return run(*kernel, *args);
+    ATTN_ASSIGN_OR_RETURN(attn_attention_args_t given, read_struct(*args, "attn_attention_args_t"));
+    return run(*kernel, given);
   });
 }
 
@@ -91,6 +90,7 @@ extern "C" attn_status_t *attn_merge_run(attn_kernel_t *kernel, const attn_merge
   return guard([&]() -> Status {
     if (!kernel || !args)
       return Status::usage("argument ", kernel ? "args" : "kernel", " is NULL");
-    return merge(*kernel, *args);
+    ATTN_ASSIGN_OR_RETURN(attn_merge_args_t given, read_struct(*args, "attn_merge_args_t"));
+    return merge(*kernel, given);
   });
 }

@@ -5,6 +5,9 @@
 #include "runtime/bundle/bundle_reader.h"
 #include "runtime/device/shared_device.h"
 #include "runtime/include/attn/runtime.h"
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -38,12 +41,33 @@ template <typename Body> attn_status_t *guard(Body &&body) {
   }
 }
 
-// Whether a caller's struct has all fields that this library reads or fills.
+// Size of a struct in the first version of the interface; fields behind it came later.
+template <typename T> inline constexpr size_t first_size = sizeof(T);
+template <>
+inline constexpr size_t first_size<attn_device_options_t> = offsetof(attn_device_options_t,
+                                                                     executor);
+
+// Whether a caller's struct can be filled: it has the first version's fields.
 template <typename T> Status check_struct(const T &given, const char *name) {
-  if (given.struct_size >= sizeof(T))
+  if (given.struct_size >= first_size<T>)
     return {};
   return Status::usage("struct_size of ", name, " is ", given.struct_size,
                        "; set it with ATTN_INIT");
+}
+
+// A caller's struct of any version: what an earlier one lacks is zero, and what a later
+// one adds must be.
+template <typename T> Result<T> read_struct(const T &given, const char *name) {
+  ATTN_RETURN_IF_ERROR(check_struct(given, name));
+  const auto *bytes = reinterpret_cast<const unsigned char *>(&given);
+  for (size_t i = sizeof(T); i < given.struct_size; ++i)
+    if (bytes[i])
+      return Status::usage(name,
+                           " has fields that this library does not know; leave them zero, or use a "
+                           "later library");
+  T read{};
+  std::memcpy(&read, &given, std::min(sizeof(T), given.struct_size));
+  return read;
 }
 
 } // namespace attn::api

@@ -93,14 +93,15 @@ attn_status_t *attn_stream_create(attn_model_t *model, attn_device_t *device,
     ATTN_NEED(out_stream);
     stream::StreamOptions chosen;
     if (options) {
-      ATTN_RETURN_IF_ERROR(check_struct(*options, "attn_stream_options_t"));
-      if (options->cache < ATTN_CACHE_AUTO || options->cache > ATTN_CACHE_INT8)
-        return Status::usage("unknown cache type ", static_cast<int>(options->cache));
-      chosen.seed = options->seed;
-      chosen.cache_type = static_cast<stream::CacheType>(options->cache);
-      chosen.use_sink = !options->no_sink;
-      chosen.bf16 = options->bf16_weights != 0;
-      chosen.allow_reference = options->reference_attention != 0;
+      ATTN_ASSIGN_OR_RETURN(attn_stream_options_t given,
+                            read_struct(*options, "attn_stream_options_t"));
+      if (given.cache < ATTN_CACHE_AUTO || given.cache > ATTN_CACHE_INT8)
+        return Status::usage("unknown cache type ", static_cast<int>(given.cache));
+      chosen.seed = given.seed;
+      chosen.cache_type = static_cast<stream::CacheType>(given.cache);
+      chosen.use_sink = !given.no_sink;
+      chosen.bf16 = given.bf16_weights != 0;
+      chosen.allow_reference = given.reference_attention != 0;
     }
     auto made = std::make_unique<attn_stream>();
     made->stats.start();

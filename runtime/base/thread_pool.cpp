@@ -49,7 +49,12 @@ static uint32_t usable_cores() {
   return static_cast<uint32_t>(cores);
 }
 
-ThreadPool::ThreadPool(uint32_t threads) {
+ThreadPool::ThreadPool(uint32_t threads, const Executor &executor) : executor_(executor) {
+  if (executor_.threads) {
+    executor_.threads = std::min(executor_.threads, kMost);
+    arenas_.resize(executor_.threads);
+    return;
+  }
   if (threads == 0)
     threads = usable_cores();
   threads = std::min(threads, kMost);
@@ -96,7 +101,7 @@ void ThreadPool::run_loop(uint32_t items, uint32_t grain, void *object, Invoke i
     return;
   }
   std::lock_guard turn(loop_mutex_);
-  if (workers_.empty() || items <= grain) {
+  if (thread_count() == 1 || items <= grain) {
     current_thread = 0;
     invoke(object, 0, items, 0);
     current_thread = -1;
@@ -107,6 +112,13 @@ void ThreadPool::run_loop(uint32_t items, uint32_t grain, void *object, Invoke i
   items_ = items;
   grain_ = grain;
   next_.store(0, std::memory_order_relaxed);
+  if (executor_.threads) {
+    const uint32_t tasks = std::min(executor_.threads, (items - 1) / grain + 1);
+    executor_.run(
+        executor_.user, tasks,
+        [](void *pool, uint32_t task) { static_cast<ThreadPool *>(pool)->work(task); }, this);
+    return;
+  }
   epoch_.fetch_add(1); // odd: open
   if (sleepers_.load() > 0)
     epoch_.notify_all();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "runtime/base/aligned_memory.h"
+#include "runtime/base/executor.h"
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -22,12 +23,15 @@ public:
 
   // `threads` counts the caller's; 0 means one per core that this process may
   // use (its affinity mask), or ATTN_THREADS where that is set.
-  explicit ThreadPool(uint32_t threads = 0);
+  // With an executor there are no threads of its own.
+  explicit ThreadPool(uint32_t threads = 0, const Executor &executor = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
-  uint32_t thread_count() const { return static_cast<uint32_t>(workers_.size()) + 1; }
+  uint32_t thread_count() const {
+    return executor_.threads ? executor_.threads : static_cast<uint32_t>(workers_.size()) + 1;
+  }
 
   // Calls body(begin, end, thread) for pieces of [0, items) until all are done;
   // `thread` < thread_count(). Pieces of `grain` items are handed out in
@@ -68,6 +72,7 @@ private:
   std::atomic<bool> stop_{false}, waiting_{false};
   std::atomic<uint32_t> sleepers_{0};
   std::mutex loop_mutex_;
+  Executor executor_;
   std::vector<AlignedMemory> arenas_;
   std::vector<std::thread> workers_;
 };

@@ -47,7 +47,8 @@ private:
 
 class CpuDevice final : public Device {
 public:
-  CpuDevice(DeviceInfo info, uint32_t threads) : pool_(threads) {
+  CpuDevice(DeviceInfo info, const DeviceOptions &options)
+      : pool_(options.threads, options.executor) {
     info_ = std::move(info);
     info_.units = pool_.thread_count();
   }
@@ -216,11 +217,10 @@ Status CpuDevice::decode(const CpuFunctions &functions, const uint32_t *words,
     return Status::environment("out of memory: ", bytes, " bytes for partial results");
   bool alone = work > 0 && work < 50e3;
   auto run = [&](attn_cpu_decode_fn function, uint32_t count, uint32_t grain) {
-    pool_.parallel_for(count, alone ? count : grain,
-                       [&](uint32_t begin, uint32_t end, uint32_t thread) {
-                         function(words, pointers, pool_.arena(thread, arena_bytes),
-                                  parts_.data(), begin, end);
-                       });
+    pool_.parallel_for(
+        count, alone ? count : grain, [&](uint32_t begin, uint32_t end, uint32_t thread) {
+          function(words, pointers, pool_.arena(thread, arena_bytes), parts_.data(), begin, end);
+        });
   };
   run(functions.decode_walk, pieces, 1);
   run(functions.decode_finish, tiles, std::clamp(tiles / pool_.thread_count(), 1u, 64u));
@@ -236,6 +236,8 @@ Result<DeviceInfo> describe(const DeviceOptions &options) {
     info.driver = concat(system.sysname, " ", system.release);
   info.target = TargetKind::cpu;
   info.features = detect_cpu_features();
+  if (options.executor.threads && options.threads)
+    return Status::usage("threads are for a device without an executor; leave them 0");
   if (options.threads > ThreadPool::kMost)
     return Status::usage(options.threads, " threads are asked for; at most ",
                          uint32_t(ThreadPool::kMost), " are possible, 0 is one per core");
@@ -266,14 +268,14 @@ Result<DeviceInfo> describe(const DeviceOptions &options) {
 
 Result<std::unique_ptr<Device>> open_cpu_device(const DeviceOptions &options) {
   ATTN_ASSIGN_OR_RETURN(DeviceInfo info, describe(options));
-  return std::unique_ptr<Device>(new CpuDevice(std::move(info), options.threads));
+  return std::unique_ptr<Device>(new CpuDevice(std::move(info), options));
 }
 
 std::vector<DeviceListing> list_cpu_devices(const DeviceOptions &options) {
   Result<DeviceInfo> info = describe(options);
   if (!info.ok())
     return {{"cpu", cpu_name(), info.status(), {}}};
-  info->units = ThreadPool(options.threads).thread_count();
+  info->units = ThreadPool(options.threads, options.executor).thread_count();
   return {{"cpu", info->name, {}, *info}};
 }
 

@@ -3,6 +3,7 @@
 // downloads or host pointers.
 #pragma once
 
+#include "runtime/base/executor.h"
 #include "runtime/base/status.h"
 #include "runtime/bundle/kernel_abi.h"
 #include "runtime/bundle/kernel_info.h"
@@ -149,6 +150,7 @@ protected:
 
 struct DeviceOptions {
   uint32_t threads = 0;    // cpu: 0 = one per usable core
+  Executor executor = {};  // in place of threads of its own
   bool validation = false; // vulkan: load the validation layer; its messages make
                            // calls fail. Also set by ATTN_VULKAN_VALIDATION=1.
   // cpu: features to pretend, among those present, e.g. "avx2" (kernels for

@@ -39,7 +39,7 @@ public:
     auto shared = std::make_shared<SharedDevice>();
     ATTN_ASSIGN_OR_RETURN(shared->device, open_device(id, options));
     if (!shared->device->threads())
-      shared->own_pool_ = std::make_unique<ThreadPool>(options.threads);
+      shared->own_pool_ = std::make_unique<ThreadPool>(options.threads, options.executor);
     return shared;
   }
   // For host work beside the kernels: the device's own threads, if it has some.

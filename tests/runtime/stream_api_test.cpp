@@ -126,6 +126,25 @@ TEST_F(Tiny, StepsMakeOneBlockEach) {
   EXPECT_EQ(seen.all, blocks(plain, 4));
 }
 
+TEST_F(Tiny, StructsOfOtherVersions) {
+  // A program that was built before the executor came.
+  attn_device_options_t old = ATTN_INIT(attn_device_options_t);
+  old.struct_size = offsetof(attn_device_options_t, executor);
+  old.executor = reinterpret_cast<const attn_executor_t *>(8); // what lies behind its struct
+  EXPECT_TRUE(device.open("cpu", &old));
+  old.struct_size = 4;
+  EXPECT_EQ(device.open("cpu", &old).code(), ATTN_USAGE);
+  // One that was built after this library: as long as it does not use what is new.
+  struct Later {
+    attn_device_options_t known = ATTN_INIT(attn_device_options_t);
+    uint64_t more = 0;
+  } later;
+  later.known.struct_size = sizeof later;
+  EXPECT_TRUE(device.open("cpu", &later.known));
+  later.more = 1;
+  EXPECT_EQ(device.open("cpu", &later.known).code(), ATTN_USAGE);
+}
+
 TEST_F(Tiny, ABudgetCutsABlockBetweenPasses) {
   attn::c::Stream stream = open(5), plain = open(5);
   std::vector<std::vector<float>> expected = blocks(plain, 6);

@@ -91,6 +91,50 @@ TEST_P(ThreadPoolTest, ArenasAreAlignedAndPerThread) {
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Values(1u, 2u, 5u));
 
+// Runs tasks on new threads, or backwards on one.
+static Executor executor_of(uint32_t threads, bool beside) {
+  static constexpr auto on_threads = [](void *, uint32_t tasks, void (*task)(void *, uint32_t),
+                                        void *context) {
+    std::vector<std::thread> all;
+    for (uint32_t i = 0; i < tasks; ++i)
+      all.emplace_back([=] { task(context, i); });
+    for (std::thread &one : all)
+      one.join();
+  };
+  static constexpr auto backwards = [](void *calls, uint32_t tasks, void (*task)(void *, uint32_t),
+                                       void *context) {
+    ++*static_cast<int *>(calls);
+    for (uint32_t i = tasks; i-- > 0;)
+      task(context, i);
+  };
+  static int calls = 0;
+  return beside ? Executor{threads, on_threads} : Executor{threads, backwards, &calls};
+}
+
+TEST(ThreadPool, LoopsOnAnExecutor) {
+  for (bool beside : {false, true}) {
+    ThreadPool pool(0, executor_of(3, beside));
+    ASSERT_EQ(pool.thread_count(), 3u);
+    ASSERT_TRUE(pool.reserve_arenas(100));
+    for (uint32_t items : {0u, 1u, 2u, 1000u})
+      for (uint32_t grain : {1u, 7u, 2000u}) {
+        std::vector<std::atomic<int>> seen(items);
+        pool.parallel_for(items, grain, [&](uint32_t begin, uint32_t end, uint32_t thread) {
+          ASSERT_LT(thread, 3u);
+          for (uint32_t i = begin; i < end; ++i)
+            ++seen[i];
+          pool.parallel_for(2, 1, [&](uint32_t, uint32_t, uint32_t inner) {
+            EXPECT_EQ(inner, thread); // nested: here and now
+          });
+        });
+        for (auto &count : seen)
+          EXPECT_EQ(count, 1);
+      }
+  }
+  EXPECT_EQ(*static_cast<int *>(executor_of(1, false).user),
+            3); // 1000 items in steps of 1 and 7, 2 of 1
+}
+
 TEST(ThreadPool, EnvironmentSetsTheDefault) {
   setenv("ATTN_THREADS", "3", 1);
   EXPECT_EQ(ThreadPool().thread_count(), 3u);

@@ -17,7 +17,9 @@
  *             in which they ask; a handle must not be released while another
  *             call uses it. Bundles and models are read-only.
  *   Structs   Set struct_size to sizeof the struct (ATTN_INIT does) and leave
- *             what you do not use zero: later versions append fields.
+ *             what you do not use zero: later versions append fields. A
+ *             program that was built with an earlier header runs on; one that
+ *             uses fields that this library does not know is refused.
  */
 #ifndef ATTN_RUNTIME_H
 #define ATTN_RUNTIME_H
@@ -64,10 +66,23 @@ ATTN_API void attn_status_free(attn_status_t *status);
 typedef struct attn_device attn_device_t;
 typedef struct attn_device_list attn_device_list_t;
 
+/* Threads of the program, for the loops of a cpu device and for the work of the host
+ * beside another one. `run` calls task(context, i) once for each i below `tasks`, on any
+ * threads, beside each other or one after another, and returns when all have returned;
+ * it must not throw. Results do not depend on how it goes about it. */
+typedef struct attn_executor {
+  size_t struct_size;
+  uint32_t threads; /* how many work on a loop at most; at least 1 */
+  void (*run)(void *user, uint32_t tasks, void (*task)(void *context, uint32_t i), void *context);
+  void *user;
+} attn_executor_t;
+
 typedef struct attn_device_options {
   size_t struct_size;
   uint32_t threads;    /* cpu; 0: one per usable core */
   uint32_t validation; /* vulkan: 1 loads the validation layer */
+  /* Copied; NULL: the device has threads of its own. */
+  const attn_executor_t *executor;
 } attn_device_options_t;
 
 /* `id` is "cpu", "vulkan[:INDEX]" or "cuda[:INDEX]"; never is another device
