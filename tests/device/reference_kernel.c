@@ -66,10 +66,10 @@ static void attend_row(const struct Row *at, void *const *buffers, Mask mask, ui
         o[d] = o[d] * shrink + p * v[d];
       maximum = next;
     }
-  for (uint32_t d = 0; d < dim && sum > 0; ++d)
+  for (uint32_t d = 0; d < dim && sum != 0; ++d)
     o[d] /= sum;
   float *lse = (float *)buffers[LSE] + element(words, LSE, at->batch, at->head, at->row);
-  *lse = sum > 0 ? maximum + logf(sum) : -INFINITY;
+  *lse = sum != 0 ? maximum + logf(sum) : -INFINITY;
 }
 
 static void attend(const uint32_t *words, void *const *buffers, void *arena, uint32_t begin,

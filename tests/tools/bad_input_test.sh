@@ -93,6 +93,9 @@ expect 2 "--set width is 'inf'" "$run" run f32.attnb --kernel window --set width
 expect 2 "attn-run: error: no command is given; commands are run, merge" "$run"
 expect 2 "--kernel is given more than once" "$run" $window --kernel ragged $arrays
 expect 2 "--name names the constant of --emit obj" "$attnc" compile window.attn --name x -o x
+# An option takes one word; what follows is the command's.
+expect 0 "" "$attnc" compile --target cpu:avx2 --dtype f32 window.attn -o first.attnb
+expect 0 "" "$run" run --set width=4 f32.attnb --kernel window $arrays
 expect 2 "no target of --target has a stage 'ptx'" "$attnc" compile window.attn --target cpu:avx2 --stop-after ptx
 expect 2 "--at excludes --picture" "$attnc" explain window.attn --at q=1 --picture x.png
 expect 2 "the call has 0 queries and 0 keys" "$attnc" explain window.attn --shape i=0
@@ -225,6 +228,10 @@ cmp $spec unedited || failures=$((failures + 1))
 expect 0 "(given)" "$attnc" model tiny.onnx --spec $spec -o given.attnb
 expect 1 "window.attn: no attention node of tiny.onnx takes window; its nodes take" "$attnc" model tiny.onnx --spec window.attn -o x.attnb
 [ ! -e x.attnb ] || { echo "FAILED: written all the same"; failures=$((failures + 1)); }
+expect 2 "--size has 'n'; write NAME=N" "$attnc" model tiny.onnx --size n -o x.attnb
+expect 2 "--size has 'n=0'; write NAME=N" "$attnc" model tiny.onnx --size n=0 -o x.attnb
+expect 2 "--size gives n twice" "$attnc" model tiny.onnx --size n=1 --size n=2 -o x.attnb
+expect 2 "--force requires --emit-specs" "$attnc" model tiny.onnx --force -o x.attnb
 expect 2 "--size names 'batch', which no input has; symbolic dimensions are none" "$attnc" model tiny.onnx --size batch=1 -o x.attnb
 "$python" - <<'EOF'
 import os

@@ -25,7 +25,8 @@ namespace {
 struct Options {
   std::string model, description, output, emitSpecs;
   std::vector<std::string> specs, targets{"cpu"}, variants;
-  std::map<std::string, int64_t> sizes;
+  std::vector<std::string> sizeTexts;
+  std::map<std::string, int64_t> sizes; // read from them
   bool force = false;
 };
 
@@ -51,20 +52,30 @@ Result<std::optional<stream::Description>> readDescription(const Options &option
   return std::optional(std::move(description));
 }
 
+Status readSizes(Options &options) {
+  const char *form = "NAME=N with a whole N from 1 to 2147483647";
+  std::string name, value;
+  for (const std::string &text : options.sizeTexts) {
+    ATTN_RETURN_IF_ERROR(tool::split_assignment(text, "--size", form, name, value));
+    if (!tool::whole_number(1, INT32_MAX)(value).empty())
+      return Status::usage("--size has '", text, "'; write ", form);
+    if (!options.sizes.emplace(name, std::stoll(value)).second)
+      return Status::usage("--size gives ", name, " twice; give it once");
+  }
+  return {};
+}
+
 // Every size given is that of a symbolic dimension.
 Status checkSizes(const onnx::Model &model, const std::map<std::string, int64_t> &sizes) {
   std::set<std::string> symbols;
   for (const onnx::ValueInfo &input : model.inputs)
     symbols.insert(input.symbols.begin(), input.symbols.end());
   symbols.erase("");
-  for (const auto &[name, size] : sizes) {
+  for (const auto &[name, size] : sizes)
     if (!symbols.count(name))
       return Status::usage("--size names '", name,
                            "', which no input has; symbolic dimensions are ",
                            some_of({symbols.begin(), symbols.end()}));
-    if (size < 1)
-      return Status::usage("--size gives ", name, " = ", size, "; a size is at least 1");
-  }
   return {};
 }
 
@@ -153,9 +164,11 @@ Status checkUsed(const std::vector<spec::CheckedSpec> &specs,
   return {};
 }
 
-int compileModel(const Options &options) {
+int compileModel(Options &options) {
   if (!checkTargets(options.targets))
     return kUsage;
+  if (Status status = readSizes(options); !status.ok())
+    return fail(status);
   auto graph = buildGraph(options);
   if (!graph.ok())
     return fail(graph.status());
@@ -234,12 +247,13 @@ void addModelCommand(CLI::App &app, int &exitCode) {
                       "edited ones of --emit-specs. For other nodes a spec is derived");
   command->add_option("--stream", options->description,
                       "Stream description; default: stream.toml beside the model, if there is one");
-  command->add_option("--size", options->sizes, "Size of a symbolic dimension: NAME=N")
-      ->delimiter('=');
+  command->add_option("--size", options->sizeTexts, "Size of a symbolic dimension: NAME=N");
   command->add_option("--emit-specs", options->emitSpecs,
                       "Write the derived specs into this folder, as NAME.attn");
-  command->add_flag("--force", options->force,
-                    "Let --emit-specs overwrite files that differ from what it writes");
+  command
+      ->add_flag("--force", options->force,
+                 "Let --emit-specs overwrite files that differ from what it writes")
+      ->needs("--emit-specs");
   command->add_option("--target", options->targets, "What to compile for, as in attnc compile")
       ->delimiter(',')
       ->capture_default_str();

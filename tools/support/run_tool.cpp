@@ -113,7 +113,17 @@ std::string overwritten(const CLI::App &command) {
   return "";
 }
 
+// An option takes one word, though it may be repeated: what follows is the command's own.
+void take_one_word(CLI::App &command) {
+  for (CLI::Option *option : command.get_options())
+    if (option->nonpositional() && option->get_expected_max() > 1)
+      option->allow_extra_args(false);
+  for (CLI::App *inner : command.get_subcommands(nullptr))
+    take_one_word(*inner);
+}
+
 int parse_and_act(CLI::App &app, int argc, char **argv, const std::function<int()> &action) {
+  take_one_word(app);
   app.parse_complete_callback([&app] { // before the callbacks of commands, which may act
     std::string conflict = overwritten(app);
     for (const CLI::App *command : app.get_subcommands())

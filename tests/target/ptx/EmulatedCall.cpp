@@ -417,4 +417,28 @@ std::string checkMask(const std::string &ptx, const KernelInfo &kernel, Call cal
   return "";
 }
 
+std::string checkNan(const std::string &ptx, const KernelInfo &kernel, const Call &call, int row,
+                     int key) {
+  Tensors tensors = makeTensors(kernel, call), poisoned = tensors;
+  poisoned.q[static_cast<size_t>(row) * kernel.qk_dim + 3] = NAN;
+  if (poisoned.kScale.empty())
+    poisoned.k[static_cast<size_t>(key) * kernel.qk_dim + 7] = NAN;
+  else
+    poisoned.kScale[static_cast<size_t>(key)] = NAN;
+  Attention clean = emulate(ptx, kernel, call, tensors), got = emulate(ptx, kernel, call, poisoned);
+  for (int r = 0; r < call.queries; ++r) {
+    bool nan = r == row || call.mask(call.queryPosition + r, key, 0);
+    auto fits = [&](double value, double before) {
+      return nan ? std::isnan(value) : value == before;
+    };
+    const size_t at = static_cast<size_t>(r);
+    if (!got.lse.empty() && !fits(got.lse[at], clean.lse[at]))
+      return "lse of row " + std::to_string(r) + ": " + std::to_string(got.lse[at]);
+    for (size_t i = at * kernel.v_dim; i < (at + 1) * kernel.v_dim; ++i)
+      if (!fits(got.out[i], clean.out[i]))
+        return "row " + std::to_string(r) + ": " + std::to_string(got.out[i]);
+  }
+  return "";
+}
+
 } // namespace attn::test

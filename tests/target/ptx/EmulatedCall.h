@@ -73,6 +73,12 @@ double outputError(const KernelInfo &kernel, const Attention &got, const Attenti
 /// Largest difference of the LSEs; infinite if one is -inf and the other is not.
 double lseError(const Attention &got, const Attention &expected);
 
+/// Puts NaN into a key and a query row of a call with one batch entry and one head.
+/// Returns the first element that is not NaN though its row admits one, or that changed
+/// though its row does not; "" if there is none.
+std::string checkNan(const std::string &ptx, const KernelInfo &kernel, const Call &call, int row,
+                     int key);
+
 /// Recovers which (query, key) pairs a kernel admits: with q = 0 and one-hot V the
 /// support of the output is the mask. Returns the first wrong pair, or "".
 std::string checkMask(const std::string &ptx, const KernelInfo &kernel, Call call);

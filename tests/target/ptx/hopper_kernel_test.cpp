@@ -89,6 +89,18 @@ TEST_P(HopperKernel, CausalGroupedQueriesOverSegments) {
   expectCorrect(kernel, call);
 }
 
+TEST_P(HopperKernel, NanStaysInItsRows) {
+  KernelText kernel = text();
+  kernel.mask = kCausalMask;
+  kernel.classify = kCausalClassify;
+  Call call;
+  call.queries = 140;
+  call.segments = {{0, 140, 0}};
+  call.mask = causal;
+  Compiled compiled = compile(kernel);
+  EXPECT_EQ(checkNan(compiled.ptx, compiled.info, call, /*row=*/5, /*key=*/40), "");
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, HopperKernel,
                          testing::Values(Variant{"bf16", 128, 64, 64},
                                          Variant{"f16", 128, 128, 128},
