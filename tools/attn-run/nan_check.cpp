@@ -92,7 +92,7 @@ private:
 
 Result<std::string> check_nan(Device &device, Kernel &kernel, const spec::AttentionSpec &spec,
                               const VerifyProblem &problem, const HostResult &result,
-                              std::mt19937_64 &random) {
+                              std::mt19937_64 random) {
   HostArgs args = problem.args;
   NanProbe probe(spec, problem, random);
   if (!probe.poison(args))

@@ -232,7 +232,8 @@ static ptxemu::TensorMap mapOf(const BindingInfo &binding, const Stored &stored,
   map.address = address + uint64_t(stored.words[3]) * stored.size;
   map.element_bytes = stored.size;
   map.swizzle_bytes = binding.map_bytes;
-  map.dims = {uint64_t(stored.dim), uint64_t(stored.tokens), uint64_t(stored.heads), uint64_t(batch)};
+  map.dims = {uint64_t(stored.dim), uint64_t(stored.tokens), uint64_t(stored.heads),
+              uint64_t(batch)};
   map.strides = {uint64_t(stored.size)};
   for (int d : {2, 1, 0})
     map.strides.push_back(uint64_t(stored.words[d]) * stored.size);
