@@ -36,3 +36,21 @@ func.func @approximate_tanh(%x: f32) -> f32 {
   %y = math.tanh %x fastmath<afn> : f32
   return %y : f32
 }
+
+// CHECK-LABEL: func.func @approximate_exp
+// CHECK: %[[SCALED:.*]] = arith.mulf %arg0
+// CHECK: %[[POWER:.*]] = llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"(%[[SCALED]])
+// CHECK: return %[[POWER]]
+func.func @approximate_exp(%x: f32) -> f32 {
+  %y = math.exp %x fastmath<afn> : f32
+  return %y : f32
+}
+
+// CHECK-LABEL: func.func @approximate_log
+// CHECK: %[[LOG2:.*]] = llvm.call_intrinsic "llvm.nvvm.lg2.approx.f"(%arg0)
+// CHECK: %[[RESULT:.*]] = arith.mulf %[[LOG2]]
+// CHECK: return %[[RESULT]]
+func.func @approximate_log(%x: f32) -> f32 {
+  %y = math.log %x fastmath<afn> : f32
+  return %y : f32
+}

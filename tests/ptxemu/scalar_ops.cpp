@@ -115,6 +115,7 @@ void add_float(Table &t) {
   t["max.f32"] = [](U a, U b, U) { return to(std::fmax(from<float>(a), from<float>(b))); };
   t["ex2.approx.ftz.f32"] = flushed<std::exp2>;
   t["lg2.approx.ftz.f32"] = flushed<std::log2>;
+  t["lg2.approx.f32"] = unary<std::log2>;
   t["rcp.approx.ftz.f32"] = flushed<reciprocal>;
   add_compare<float>(t, "f32");
   // The unordered comparisons: true if an operand is not a number.

@@ -41,6 +41,30 @@ static Value approximateTanh(OpBuilder &b, Location loc, Value x) {
   return p.fma(inverse, p.f32(-2), p.f32(1));
 }
 
+// ln x through the logarithm to base 2. It keeps subnormal numbers apart from 0.
+static Value approximateLog(OpBuilder &b, Location loc, Value x) {
+  PtxBuilder p(b, loc);
+  return p.fmul(p.intrinsic("llvm.nvvm.lg2.approx.f", p.getF32Type(), x),
+                p.f32(0.693147180559945309));
+}
+
+static Value approximateExp(OpBuilder &b, Location loc, Value x) {
+  PtxBuilder p(b, loc);
+  return p.exp2(p.fmul(x, p.f32(1.44269504088896341)));
+}
+
+// Replaces each Op that may be approximate.
+template <typename Op>
+static void expandFast(ModuleOp module, Value (*expand)(OpBuilder &, Location, Value)) {
+  module.walk([&](Op op) {
+    if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
+      return;
+    OpBuilder builder(op);
+    op.replaceAllUsesWith(expand(builder, op.getLoc(), op.getOperand()));
+    op.erase();
+  });
+}
+
 namespace {
 
 struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
@@ -55,13 +79,9 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
   }
 
   void runOnOperation() override {
-    getOperation().walk([](math::TanhOp op) {
-      if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
-        return;
-      OpBuilder builder(op);
-      op.replaceAllUsesWith(approximateTanh(builder, op.getLoc(), op.getOperand()));
-      op.erase();
-    });
+    expandFast<math::TanhOp>(getOperation(), approximateTanh);
+    expandFast<math::LogOp>(getOperation(), approximateLog);
+    expandFast<math::ExpOp>(getOperation(), approximateExp);
     bool any = false;
     getOperation().walk([&](Operation *op) {
       any |= isa<math::MathDialect>(op->getDialect()) && !isa<math::FmaOp>(op);

@@ -130,6 +130,8 @@ protected:
 
   // LowerScores.cpp
   LogicalResult lowerDequantizeScores(PtxBuilder &p, tile::DequantizeScoresOp op);
+  /// Products of narrow types are far less exact than the fast functions are.
+  void allowFastFunctions(Region &body);
   LogicalResult lowerScore(PtxBuilder &p, tile::ScoreOp op);
   LogicalResult lowerMask(PtxBuilder &p, tile::MaskOp op);
   LogicalResult lowerSoftmaxInit(PtxBuilder &p, tile::SoftmaxInitOp op);

@@ -58,6 +58,7 @@ LogicalResult PtxLowering::lowerOutput(PtxBuilder &p, tile::OutputOp op) {
   PtxTileValue out = tiles.lookup(op.getO());
   const PtxTileValue lse = tiles.lookup(op.getLse());
   ScalarContext context = scalarContext();
+  allowFastFunctions(op.getBody());
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t h = 0; h < 2; ++h) {
       Value row = validRow(p, m, h);

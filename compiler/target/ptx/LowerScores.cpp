@@ -39,20 +39,23 @@ LogicalResult PtxLowering::lowerDequantizeScores(PtxBuilder &p, tile::Dequantize
   return success();
 }
 
+void PtxLowering::allowFastFunctions(Region &body) {
+  if (s.singlePrecision)
+    return;
+  body.walk([](Operation *inner) {
+    if (isa<arith::DivFOp, math::TanhOp, math::ExpOp, math::LogOp>(inner)) {
+      auto op = cast<arith::ArithFastMathInterface>(inner);
+      auto flags = op.getFastMathFlagsAttr().getValue() | arith::FastMathFlags::afn;
+      inner->setAttr(op.getFastMathAttrName(),
+                     arith::FastMathFlagsAttr::get(inner->getContext(), flags));
+    }
+  });
+}
+
 LogicalResult PtxLowering::lowerScore(PtxBuilder &p, tile::ScoreOp op) {
   PtxTileValue scores = tiles.lookup(op.getS());
   Value firstKey = p.add(keyBlock.position, laneColumn(p));
-  // Products of narrow types are far less exact than the fast functions are.
-  if (!s.singlePrecision)
-    op.getBody().walk([](Operation *inner) {
-      auto approximate = [](auto op) {
-        op.setFastmath(op.getFastmath() | arith::FastMathFlags::afn);
-      };
-      if (auto divide = dyn_cast<arith::DivFOp>(inner))
-        approximate(divide);
-      else if (auto tanh = dyn_cast<math::TanhOp>(inner))
-        approximate(tanh);
-    });
+  allowFastFunctions(op.getBody());
   for (int64_t m = 0; m < s.rowTiles; ++m)
     for (int64_t j = 0; j < scores.columns; ++j)
       for (int64_t r = 0; r < 4; ++r) {

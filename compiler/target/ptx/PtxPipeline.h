@@ -14,8 +14,9 @@ std::unique_ptr<Pass> createConvertTileToNVVMPass(StringRef arch = "sm_80");
 /// Makes the pass known to attn-opt as --convert-tile-to-nvvm.
 void registerPtxPasses();
 
-/// Replaces functions of f32 by polynomials: there is no device library to call. A
-/// tanh that may be approximate (afn) becomes a few instructions, right to 2^-21.
+/// Replaces functions of f32 by polynomials: there is no device library to call. A tanh,
+/// exp or log that may be approximate (afn) becomes a few instructions; tanh and log are
+/// right to 2^-21, exp to 2^-22 (1 + |x|) of its value.
 std::unique_ptr<Pass> createExpandMathPass();
 
 /// Lowers everything to the llvm dialect.
