@@ -188,10 +188,25 @@ static std::string toText(ModuleOp module) {
   return text + "\n";
 }
 
+// How many kernels an attention has: its own, that of its recache, that which merges parts.
+static size_t countKernels(const ::attn::spec::AttentionSpec &attention) {
+  return 1 + attention.recache.has_value() + attention.partial;
+}
+
+// Erases all kernels but the one at `index`.
+static void keepKernel(ModuleOp module, size_t index) {
+  SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
+  for (auto [i, kernel] : llvm::enumerate(kernels))
+    if (i != index)
+      kernel.erase();
+}
+
+// Compiles all kernels of `attention`, or the one at `kernel`.
 static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSpec &spec,
                              const ::attn::spec::AttentionSpec &attention,
-                             const TargetRequest &target, StringRef variant,
-                             const CompileOptions &options, CompileResult &result) {
+                             std::optional<size_t> kernel, const TargetRequest &target,
+                             StringRef variant, const CompileOptions &options,
+                             CompileResult &result) {
   Stage stopAfter = options.stopAfter;
   if (stopAfter == Stage::attn) {
     OwningOpRef<ModuleOp> module = importAttention(&context, spec, attention);
@@ -207,6 +222,8 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
     result.text += toText(*module);
     return true;
   }
+  if (kernel)
+    keepKernel(*module, *kernel);
   FailureOr<TargetOutput> output = compileFor(target, *module, options);
   if (failed(output))
     return false;
@@ -223,11 +240,13 @@ static bool compileAttention(MLIRContext &context, const ::attn::spec::CheckedSp
 }
 
 namespace {
-/// One attention for one target and variant. Jobs share nothing: each has its own context.
+/// One attention for one target and variant, or one kernel of it where the target
+/// writes an image for each. Jobs share nothing: each has its own context.
 struct Job {
   const ::attn::spec::AttentionSpec *attention;
   std::string variant;
   TargetRequest target;
+  std::optional<size_t> kernel;
   bool good = false;
   CompileResult result = {};
   std::string errors = {};
@@ -238,6 +257,17 @@ struct Job {
 static std::string subjectOf(const Job &job) {
   return (Twine(::attn::target_name(job.target.kind)) + ":" + job.target.arch + " " + job.variant)
       .str();
+}
+
+static void addJobs(const ::attn::spec::AttentionSpec &attention, const std::string &variant,
+                    const TargetRequest &request, Stage stopAfter, std::vector<Job> &jobs) {
+  size_t kernels = countKernels(attention);
+  if (stopAfter != Stage::image || request.kind == TargetKind::cpu || kernels == 1) {
+    jobs.push_back({&attention, variant, request, std::nullopt});
+    return;
+  }
+  for (size_t kernel = 0; kernel < kernels; ++kernel)
+    jobs.push_back({&attention, variant, request, kernel});
 }
 
 static bool listJobs(const ::attn::spec::CheckedSpec &spec, const CompileOptions &options,
@@ -263,7 +293,7 @@ static bool listJobs(const ::attn::spec::CheckedSpec &spec, const CompileOptions
               return job.attention == &attention && job.variant == variant &&
                      job.target.kind == request.kind && job.target.arch == request.arch;
             }))
-          jobs.push_back({&attention, variant, std::move(request)});
+          addJobs(attention, variant, request, options.stopAfter, jobs);
     }
   }
   return true;
@@ -292,8 +322,8 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
     llvm::raw_string_ostream stream(job.errors);
     DiagnosticPrinter printer(context.get(), stream,
                               (options.stopAfter == Stage::attn ? "" : subjectOf(job)));
-    job.good = compileAttention(*context, spec, *job.attention, job.target, job.variant, options,
-                                job.result);
+    job.good = compileAttention(*context, spec, *job.attention, job.kernel, job.target, job.variant,
+                                options, job.result);
   };
   if (jobs.size() == 1) {
     compile(jobs.front());
@@ -303,8 +333,11 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
     pool.wait();
   }
   bool good = true;
+  StringRef last;
   for (Job &job : jobs) { // in order, so that a bundle is the same on every machine
-    errors << job.errors;
+    if (last != job.errors) // what is wrong with an attention is found for each kernel
+      errors << job.errors;
+    last = job.errors;
     good &= job.good;
     append(result, std::move(job.result));
   }
