@@ -107,7 +107,7 @@ void add_float(Table &t) {
   };
   t["div.rn.f32"] = t["div.full.f32"] =
       t["div.approx.f32"] = [](U a, U b, U) { return to(from<float>(a) / from<float>(b)); };
-  t["rcp.rn.f32"] = unary<reciprocal>;
+  t["rcp.rn.f32"] = t["rcp.approx.f32"] = unary<reciprocal>;
   t["sqrt.rn.f32"] = unary<std::sqrt>;
   t["neg.f32"] = unary<negated>;
   t["abs.f32"] = unary<std::fabs>;
