@@ -104,7 +104,8 @@ def main():
             results.append(result)
             print(f"{result['case']:32}{result['type']:5} density {result['density']:.4f}"
                   f"  visited {result['visited']:.4f}  {result['ms']:9.2f} ms"
-                  f"  of ideal {result['of_ideal']:.3f}  derivation {result['derivation']:.4f}",
+                  f"  of ideal {result['of_ideal']:.3f} of {result['bound']:.3f}"
+                  f"  derivation {result['derivation']:.4f}",
                   flush=True)
     if arguments.out:
         driver.write(arguments.out, "one thread, its own processor time, medians; each run between "

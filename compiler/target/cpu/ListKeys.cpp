@@ -73,8 +73,7 @@ public:
   SmallVector<Value> start(LaneBuilder &b) {
     SmallVector<Value> state;
     for (Type type : types)
-      state.push_back(
-          arith::ConstantOp::create(b.builder, b.loc, b.builder.getZeroAttr(type)));
+      state.push_back(arith::ConstantOp::create(b.builder, b.loc, b.builder.getZeroAttr(type)));
     return state;
   }
 
@@ -82,8 +81,8 @@ public:
   Value at(LaneBuilder &b, Value position, SmallVector<Value> &state) {
     ScalarRegionInliner region = forQueries;
     if (!runs.empty()) {
-      Value over = arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::uge, position,
-                                         state[0]);
+      Value over =
+          arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::uge, position, state[0]);
       auto ifOp = scf::IfOp::create(
           b.builder, b.loc, over,
           [&](OpBuilder &builder, Location loc) {
@@ -137,11 +136,11 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
   Value at = vectorOf(position);
   Value row = firstRow(b, body), qLow = add(frame->item.qLow, b.narrow(row));
   Value qHigh = smaller(add(qLow, b.constI32(arch.width - 1)), frame->item.qHigh);
-  SmallVector<Value> classes = inlineScalarRegion(
-      builder, walk.getClassify().front(),
-      {qLow, qHigh, add(at, smaller(first, most)), add(at, smaller(last, most)), frame->head,
-       frame->batch},
-      frame->scalars(arch));
+  SmallVector<Value> classes =
+      inlineScalarRegion(builder, walk.getClassify().front(),
+                         {qLow, qHigh, add(at, smaller(first, most)), add(at, smaller(last, most)),
+                          frame->head, frame->batch},
+                         frame->scalars(arch));
   auto groupBits = [&](Value truth, Value lastOfGroup) -> Value {
     if (!isa<VectorType>(truth.getType()))
       truth = vectorOf(truth);
@@ -168,8 +167,8 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
   Value none = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(bitsType(b)));
   Value every = arith::ConstantOp::create(
       builder, loc,
-      builder.getIntegerAttr(bitsType(b), llvm::APInt::getLowBitsSet(bitsType(b).getWidth(),
-                                                                     arch.width)));
+      builder.getIntegerAttr(bitsType(b),
+                             llvm::APInt::getLowBitsSet(bitsType(b).getWidth(), arch.width)));
   auto unit = [&](Type element) { return VectorType::get(kListUnit, element); };
 
   // Appends the key `index` of the block; with pairs, the second decides for both.
@@ -245,8 +244,8 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
 
   // The last key is repeated, without lanes, for products of whole units.
   Value listed = state[0];
-  Value final = b.select(b.less(b.constI64(0), listed), b.sub(listed, b.constI64(step)),
-                         b.constI64(0));
+  Value final =
+      b.select(b.less(b.constI64(0), listed), b.sub(listed, b.constI64(step)), b.constI64(0));
   Value again = b.load(b.i32(), listAddress(b, final));
   b.store(vector::BroadcastOp::create(builder, loc, unit(b.i32()), again), listAddress(b, listed));
   b.store(arith::ConstantOp::create(builder, loc, builder.getZeroAttr(unit(bitsType(b)))),

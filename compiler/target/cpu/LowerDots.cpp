@@ -20,7 +20,8 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   const int64_t lanes = laneCount(), rowCount = tileRows(body), vectors = vectorsOf(body);
   const BindingRows rows = keyBindings[k.keys.binding];
   bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
-  Type unit = kind == DotKind::fma ? b.f32() : b.i32(), sumType = kind == DotKind::int8 ? b.i32() : b.f32();
+  Type unit = kind == DotKind::fma ? b.f32() : b.i32(),
+       sumType = kind == DotKind::int8 ? b.i32() : b.f32();
   int64_t steps = k.keys.dim / elementsPerStep(kind);
   Value queries = planeAddress(b, kind == DotKind::fma ? q.plane : q.packed, body);
   Value scores = arenaAddress(b, scoresOffset), packed, sums;
@@ -145,8 +146,7 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
     Value panel = inPlace ? Value() : b.address(panels, unit, b.mul(d, panelKeys));
     SmallVector<Value> sum;
     for (int64_t r = 0; r < group * panelCount; ++r)
-      for (auto [j, x] :
-           llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes), vectors)))
+      for (auto [j, x] : llvm::enumerate(loadRow(b, b.address(at, b.f32(), r * lanes), vectors)))
         sum.push_back(b.mulF(x, alpha[j]));
     sum = b.loop(b.constI64(0), steps, unroll, sum, [&](Value index, ValueRange state) {
       SmallVector<Value> sum(state);
@@ -167,8 +167,7 @@ LogicalResult CpuLowering::lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Bo
           x.push_back(b.load(b.lanes(unit), b.address(p, unit, (u * vectors + j) * arch.width),
                              arch.width * 4));
         for (int64_t r = 0; r < group * panelCount; ++r) {
-          int64_t entry =
-              inPlace ? r : r / group * panelKeys * group + u * group + r % group;
+          int64_t entry = inPlace ? r : r / group * panelKeys * group + u * group + r % group;
           Value element = b.splat(b.load(unit, b.address(from, unit, entry), 4));
           for (int64_t j = 0; j < vectors; ++j) {
             Value &s = sum[r * vectors + j];

@@ -11,9 +11,9 @@ using namespace mlir::attn;
 static constexpr int64_t kLineBytes = 64;
 
 // Rows past the end of a short block stay untouched: their addresses are those
-// of the last row.
+// of the last row. Listed keys lie within the block.
 Value CpuLowering::keyRow(LaneBuilder &b, const BindingRows &rows, const Body &body, Value row) {
-  if (!body.full)
+  if (!body.full && !body.listed)
     row = b.min(row, b.add(body.count, -1));
   return b.address(rows.base, rows.element, b.mul(b.add(body.slot, row), rows.stride));
 }

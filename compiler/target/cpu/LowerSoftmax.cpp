@@ -107,9 +107,10 @@ LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Bo
   Value scale = b.splat(frame->word(b, ATTN_W_SCALE, b.f32()));
   return lowerScores(
       b, op.getS(), op.getResult(), body, [&](LaneBuilder &b, Value s, Value key, int64_t j) {
-        Value position = arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(key));
-        Value result = scores[j].finish(
-            b.builder, {b.mulF(s, scale), Value(), position, Value(), Value()})[0];
+        Value position =
+            arith::AddIOp::create(b.builder, b.loc, body.block.position, b.narrow(key));
+        Value result =
+            scores[j].finish(b.builder, {b.mulF(s, scale), Value(), position, Value(), Value()})[0];
         return isa<VectorType>(result.getType()) ? result : b.splat(result);
       });
 }
