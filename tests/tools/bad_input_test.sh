@@ -270,8 +270,12 @@ fi
 expect 0 "" "$attnc" check windows.attn
 (printf '\xff\xfe' && cat window.attn) >utf16.attn
 expect 1 "utf16.attn: the text is UTF-16; save it as UTF-8" "$attnc" check utf16.attn
-expect 1 "/dev/zero:1:1: error: the spec is 4194304 bytes long; at most 262144" timeout 20 "$attnc" check /dev/zero
-expect 3 "cannot read .: Is a directory" "$attnc" check .
+expect 1 "/dev/zero: is longer than 4194304 bytes" timeout 20 "$attnc" check /dev/zero
+expect 3 ".: cannot be read: Is a directory" "$attnc" check .
+expect 3 ".: cannot be read: Is a directory" "$attnc" compile window.attn --schedules . -o x.attnb
+expect 3 ".: cannot be read: Is a directory" timeout 20 "$attnc" tune window.attn --budget 600 --table .
+expect 1 "/dev/full: is longer than" timeout 20 "$attnc" tune window.attn --budget 600 --table /dev/full
+expect 1 "window.attn: line 1" timeout 20 "$attnc" tune window.attn --budget 600 --table window.attn
 sed 's/64 }/64 } 99999999999999999999/; s/1..64/1..99999999999999999999/' window.attn >large.attn
 expect 1 "1099511627776 or more does not fit in 32 bits" "$attnc" check large.attn
 mkfifo pipe.attnb

@@ -43,6 +43,7 @@ bool compileInto(const spec::CheckedSpec &spec, const mlir::attn::CompileOptions
                  BundleWriter &bundle, std::string &text,
                  llvm::raw_ostream &messages = llvm::errs());
 
+// The bytes of a file that is a text.
 Result<std::string> readFile(const std::string &path);
 
 // Writes `bytes` to `path`, or to standard output if `path` is "-". On failure

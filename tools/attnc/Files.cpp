@@ -11,21 +11,27 @@
 
 namespace attn::tools {
 
-// The bytes of a text file; of one without end (a device, a pipe), as many as show that
-// it is too long. Editors' byte order mark is no part of the text.
-static Result<std::string> readText(const std::string &path) {
-  constexpr size_t kMost = 4 << 20;
+Result<std::string> readFile(const std::string &path) {
+  constexpr size_t kMost = 4 << 20; // a device or a pipe may have no end
   if (path.empty())
-    return Status::usage("'' names no file; give the path of a .attn file");
-  std::string text(kMost, '\0');
+    return Status::usage("'' names no file; give the path of one");
+  std::string text(kMost + 1, '\0');
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (file)
-    file.read(text.data(), kMost);
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file.is_open() || file.bad())
-    return Status::environment("cannot read ", path, ": ", std::strerror(errno),
-                               "; give the path of a .attn file");
+    return Status::environment("cannot be read: ", std::strerror(errno)).at(path);
   text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kMost)
+    return Status::invalid_input("is longer than ", kMost, " bytes, no text that attnc reads is")
+        .at(path);
+  return text;
+}
+
+// Editors' byte order mark is no part of the text.
+static Result<std::string> readText(const std::string &path) {
+  ATTN_ASSIGN_OR_RETURN(std::string text, readFile(path));
   if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
     return Status::invalid_input("the text is UTF-16; save it as UTF-8").at(path);
   if (text.starts_with("\xef\xbb\xbf"))
@@ -46,15 +52,6 @@ std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode
     exitCode = kRejected;
   }
   return checked;
-}
-
-Result<std::string> readFile(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file)
-    return Status::environment("cannot be read: ", std::strerror(errno)).at(path);
-  text << file.rdbuf();
-  return text.str();
 }
 
 bool writeOutput(const std::string &path, const std::string &bytes, int &exitCode) {

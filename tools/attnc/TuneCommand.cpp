@@ -3,6 +3,7 @@
 #include "tools/attnc/Commands.h"
 #include "tools/attnc/CpuTuner.h"
 
+#include "runtime/base/write_file.h"
 #include "runtime/device/cpu_features.h"
 #include "runtime/device/device.h"
 
@@ -14,7 +15,6 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
-#include <sstream>
 
 namespace attn::tools {
 
@@ -60,24 +60,36 @@ std::filesystem::path cacheFile(const spec::CheckedSpec &spec, const TuneRequest
   return folder / "attnc" / "tune" / llvm::formatv("{0:x-}.txt", llvm::xxh3_64bits(key)).str();
 }
 
-int writeTable(const std::string &path, const std::string &row) {
-  auto text = readFile(path);
-  if (!text.ok())
-    return fail(text.status());
+using mlir::attn::CpuScheduleTable;
+
+// The text of the table that the row is to be written into: what is wrong with it shows
+// before anything is measured.
+Result<std::string> readTable(const std::string &path) {
+  ATTN_ASSIGN_OR_RETURN(std::string text, readFile(path));
   std::string error;
-  auto parsed = mlir::attn::CpuScheduleTable::parse(*text, error);
-  auto found = mlir::attn::CpuScheduleTable::parse(row, error);
-  if (!parsed || !found) {
-    std::cerr << "attnc: error: " << path << ": " << error << "\n";
-    return kRejected;
-  }
-  int exitCode = kDone;
-  writeOutput(path, mlir::attn::insertCpuScheduleRow(*text, found->rows().front()), exitCode);
-  return exitCode;
+  if (!CpuScheduleTable::parse(text, error))
+    return Status::invalid_input(error).at(path);
+  ATTN_RETURN_IF_ERROR(check_folder_of(path));
+  return text;
+}
+
+// A search's row as it was kept; empty where none is, or where it is damaged.
+std::string readCached(const std::string &path) {
+  auto text = readFile(path);
+  std::string error;
+  auto table = text.ok() ? CpuScheduleTable::parse(*text, error) : std::nullopt;
+  return table && table->rows().size() == 1 ? *text : "";
 }
 
 int tune(const Options &options) {
   int exitCode = kDone;
+  std::string table;
+  if (!options.table.empty()) {
+    auto text = readTable(options.table);
+    if (!text.ok())
+      return fail(text.status());
+    table = *text;
+  }
   auto spec = loadSpec(options.spec, exitCode);
   if (!spec)
     return exitCode;
@@ -112,9 +124,7 @@ int tune(const Options &options) {
   }
 
   std::filesystem::path cached = cacheFile(*spec, request);
-  std::string row;
-  if (auto text = readFile(cached.string()); text.ok() && !options.fresh)
-    row = *text;
+  std::string row = options.fresh ? "" : readCached(cached.string());
   if (row.empty()) {
     auto result = tuneCpu(*spec, request,
                           [](const std::string &row) { std::cerr << "faster: " << row << "\n"; });
@@ -133,7 +143,13 @@ int tune(const Options &options) {
     std::cerr << "from " << cached.string() << "; --fresh measures again\n";
   }
   std::cout << row << std::flush;
-  return options.table.empty() ? kDone : writeTable(options.table, row);
+  if (!options.table.empty()) {
+    std::string error;
+    auto found = CpuScheduleTable::parse(row, error);
+    writeOutput(options.table, mlir::attn::insertCpuScheduleRow(table, found->rows().front()),
+                exitCode);
+  }
+  return exitCode;
 }
 
 } // namespace
