@@ -2,6 +2,7 @@
 // printed for a user's expression can be read back.
 #include "compiler/spec/Print.h"
 
+#include <cmath>
 #include <sstream>
 
 namespace attn::spec {
@@ -102,6 +103,12 @@ std::string showDouble(double value) {
   out << value;
   std::string text = out.str();
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+}
+
+// Bounds of params, of either type.
+std::string showBound(double value) {
+  return value == std::floor(value) ? std::to_string(static_cast<int64_t>(value))
+                                    : showDouble(value);
 }
 
 class Printer {
@@ -298,7 +305,7 @@ std::string toString(const AttentionSpec &spec) {
   out << "attention " << spec.name << " {\n";
   for (const ParamInfo &param : spec.params)
     out << "  param " << param.name << ": " << (param.type == Type::Int ? "int" : "float") << " in "
-        << param.minimum << ".." << param.maximum << (param.implicit ? " (implicit)" : "") << "\n";
+        << showBound(param.minimum) << ".." << showBound(param.maximum) << (param.implicit ? " (implicit)" : "") << "\n";
   for (const SpaceInfo &space : spec.spaces) {
     out << "  space " << space.name << "(";
     for (size_t i = 0; i < space.axes.size(); ++i) {
@@ -348,7 +355,7 @@ std::string toString(const AttentionSpec &spec) {
     out << "  scale " << showDouble(*spec.scale) << "\n";
   if (spec.rope) {
     out << "  rope " << (spec.rope->kind == RopeKind::Half ? "half" : "interleaved") << " theta "
-        << spec.rope->theta << " (";
+        << showBound(spec.rope->theta) << " (";
     for (size_t i = 0; i < spec.rope->axes.size(); ++i)
       out << (i ? ", " : "") << spec.rope->axes[i].axis << ": " << spec.rope->axes[i].dims;
     out << ") origin " << (spec.rope->origin == RopeOrigin::Window ? "window" : "stream") << "\n";

@@ -13,37 +13,44 @@
 
 namespace attn::oracle {
 
+// What a clause says: who attends whom and how much, what else a spec declares, or
+// what a pattern asks of its arguments.
+enum class Part { meaning, declaration, requirement };
+
 struct Mutant {
   std::string text, description; // "LINE: OLD -> NEW (N)", N counts equal ones of a line
+  Part part;
 };
 
-// Every change of one token in the spaces, axes, consts, lets, patterns, masks, scores
-// and sink logits of a spec file: numbers by one, operators to their neighbours.
+// Every change of one token of a spec file: numbers by one, operators to their neighbours.
 std::vector<Mutant> mutantsOf(const std::string &text);
 
 enum class Judgement { rejected, same, differs };
 
-// Compares the masks, scores and sink logits of a file's first attention: on every
-// pair of a small square under many small params and tables, and on chosen pairs
-// under large ones.
+// Compares files' first attentions: what a mutant changes in a declaration by what is
+// declared, otherwise masks, scores and sink logits, at pairs of tokens under many params
+// and tables. First all pairs of a small square, then pairs at places where something may
+// change, then pairs at the mask's own borders. What no mutant has needed is not made.
 class MutantJudge {
 public:
+  struct Pair {
+    int32_t query, key, head, batch;
+  };
   explicit MutantJudge(const std::string &original);
-  bool ok() const { return !settings_.empty(); }
-  Judgement judge(const std::string &text) const;
+  bool ok() const { return !original_.attentions.empty(); }
+  Judgement judge(const std::string &text, Part part);
 
 private:
-  using Pair = std::pair<int32_t, int32_t>; // positions of query and key
   struct Setting {
     Bindings bindings;
     std::vector<Pair> pairs;
   };
-  // Params and tables whose numbers are at most `most`, and the shape they are for.
-  std::pair<Setting, Shape> draw(int round, int32_t tokens, int64_t most);
-  bool differsAt(const spec::AttentionSpec &other, const Bindings &bindings, Pair pair,
-                 int32_t head) const;
+  const Setting &setting(int round);
+  Setting make(int round);
+  bool differsAt(const spec::AttentionSpec &other, const Bindings &bindings, Pair pair) const;
 
   spec::CheckedSpec original_;
+  std::vector<int64_t> numbers_; // of its text
   std::vector<Setting> settings_;
   std::mt19937_64 random_;
 };

@@ -1,6 +1,7 @@
-// Every change of one token of a shipped spec's or standard pattern's meaning
-// changes what is attended, or is listed with the reason why not: so that a test
-// which compares a spec with its definition on such pairs would see the change.
+// Every change of one token of a shipped spec or standard pattern changes what is
+// attended, declared or refused, or is listed with the reason why not: so that a test
+// which compares a spec with its definition on such pairs, or with what declared/ holds,
+// would see the change.
 #include "tests/oracle/mutants.h"
 
 #include <algorithm>
@@ -45,16 +46,16 @@ std::set<std::string> survivors() {
 }
 
 // One mutant in so many is tried, each time the same ones; ATTN_MUTANTS=all
-// tries all of them and looks for stale lines of the list.
+// tries all of them and looks for stale lines of the list, and any other text those
+// whose line would have it: ATTN_MUTANTS="papers/moa_prefill: 12".
 class Mutants : public testing::Test {
 protected:
-  static constexpr size_t kEvery = 16;
+  static constexpr size_t kEvery = 24;
 
-  bool all() const {
-    const char *wish = std::getenv("ATTN_MUTANTS");
-    return wish && std::string(wish) == "all";
+  bool isTurn(const std::string &label) {
+    return wish_.empty() ? number_++ % kEvery == 0
+                         : wish_ == "all" || label.find(wish_) != std::string::npos;
   }
-  bool isTurn() { return all() || number_++ % kEvery == 0; }
 
   void expectKilled(const std::string &label, Judgement judgement) {
     ++tried_;
@@ -73,12 +74,14 @@ protected:
     std::cout << "{\"mutants\": " << tried_ << ", \"rejected\": " << rejected_
               << ", \"differ\": " << tried_ - rejected_ - survived_
               << ", \"survive\": " << survived_ << "}\n";
-    EXPECT_GT(tried_, 20u);
+    if (wish_.empty() || wish_ == "all")
+      EXPECT_GT(tried_, 20u);
     for (const std::string &label : known_)
-      if (all() && isOurs(label))
+      if (wish_ == "all" && isOurs(label))
         EXPECT_TRUE(used_.count(label)) << "there is no mutant " << label;
   }
 
+  const std::string wish_ = std::getenv("ATTN_MUTANTS") ? std::getenv("ATTN_MUTANTS") : "";
   std::set<std::string> known_ = survivors(), used_;
   size_t number_ = 0, tried_ = 0, rejected_ = 0, survived_ = 0;
 };
@@ -91,11 +94,12 @@ TEST_F(Mutants, of_specs_change_what_is_attended) {
     std::string name = fs::relative(path, ATTN_SPECS_DIR).replace_extension().string();
     std::optional<MutantJudge> judge;
     for (const Mutant &mutant : mutantsOf(text)) {
-      if (!isTurn())
+      std::string label = name + ": " + mutant.description;
+      if (!isTurn(label))
         continue;
       if (!judge)
         judge.emplace(text);
-      expectKilled(name + ": " + mutant.description, judge->judge(mutant.text));
+      expectKilled(label, judge->judge(mutant.text, mutant.part));
     }
   }
   summarise([](const std::string &label) { return !isStandard(label); });
@@ -113,8 +117,9 @@ struct StandardUse {
   std::string attention(const std::vector<std::string> &names) const {
     bool isMask = clause.rfind("mask ", 0) == 0;
     return "attention use {\n  param n in 1..9, m in 1..4, p in -20..20\n  space tok(" + axes +
-           ")\n  axis far = tok." + axes.substr(0, 1) + " * 8192\n  query tok\n  keys tok\n  heads any dim 64\n" + (isMask ? "" : "  mask all\n") +
-           "  " + renamed(clause, names) + "\n}\n";
+           ")\n  axis far = tok." + axes.substr(0, 1) +
+           " * 8192\n  query tok\n  keys tok\n  heads any dim 64\n" +
+           (isMask ? "" : "  mask all\n") + "  " + renamed(clause, names) + "\n}\n";
   }
 };
 
@@ -126,6 +131,50 @@ std::vector<StandardUse> standardUses() {
     if (std::regex_match(line, parts, std::regex("(\\w+) \\| (.*) \\| (.*)")))
       uses.push_back({parts[1], parts[2], parts[3]});
   return uses;
+}
+
+struct RequirementCall {
+  std::string broken, call; // the label of the requirement, or ""
+};
+
+std::vector<RequirementCall> requirementCalls() {
+  std::vector<RequirementCall> calls;
+  std::istringstream text(read(fs::path(ATTN_MUTANTS_DIR) / "requirement_uses.txt"));
+  std::smatch parts;
+  for (std::string line; std::getline(text, line);)
+    if (std::regex_match(line, parts, std::regex("(\\w+) \\| (.*)")))
+      calls.push_back({parts[1] == "ok" ? "" : parts[1].str(), parts[2]});
+  return calls;
+}
+
+// With `patterns` before it: "" where it is accepted, else what it breaks.
+std::string broken(const std::string &patterns, const std::string &call) {
+  spec::Diagnostics diagnostics;
+  if (spec::parseAndCheck(patterns +
+                              "\nattention a {\n  space grid(y: 16, x: 16)\n  query grid\n"
+                              "  keys grid\n  heads 4 dim 64\n  mask " +
+                              call + "\n}\n",
+                          "call.attn", diagnostics))
+    return "";
+  const spec::Diagnostic &first = diagnostics.all().front();
+  return first.id == spec::DiagnosticId::pattern_c6
+             ? first.message.substr(0, first.message.find(':'))
+             : "no requirement";
+}
+
+// `patterns` stand under the names that `renamed` gives them.
+Judgement judgeRequirement(const std::string &patterns, const std::vector<std::string> &names) {
+  for (const RequirementCall &call : requirementCalls()) {
+    std::string changed = renamed(call.call, names);
+    if (changed != call.call && broken(patterns, changed) != call.broken)
+      return Judgement::differs;
+  }
+  return Judgement::same;
+}
+
+TEST(Requirements, are_broken_by_the_calls_that_say_so) {
+  for (const RequirementCall &call : requirementCalls())
+    EXPECT_EQ(broken("", call.call), call.broken) << call.call;
 }
 
 TEST_F(Mutants, of_standard_patterns_change_what_is_attended) {
@@ -145,13 +194,16 @@ TEST_F(Mutants, of_standard_patterns_change_what_is_attended) {
       }
     ASSERT_FALSE(judges.empty()) << path << " has no use in standard_uses.txt";
     for (const Mutant &mutant : mutantsOf(text)) {
-      if (!isTurn())
+      std::string label = "std/" + path.stem().string() + ": " + mutant.description;
+      if (!isTurn(label))
         continue;
       std::string changed = renamed(mutant.text, names);
       Judgement judgement = Judgement::same;
+      if (mutant.part == Part::requirement)
+        judgement = judgeRequirement(changed, names);
       for (auto use = judges.begin(); use != judges.end() && judgement == Judgement::same; ++use)
-        judgement = use->second.judge(changed + use->first);
-      expectKilled("std/" + path.stem().string() + ": " + mutant.description, judgement);
+        judgement = use->second.judge(changed + use->first, mutant.part);
+      expectKilled(label, judgement);
     }
   }
   summarise(isStandard);

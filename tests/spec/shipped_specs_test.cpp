@@ -1,5 +1,7 @@
 // Every shipped spec is accepted and means what printed/NAME.txt says: each
-// declaration, default and resolved clause, and the mask written out.
+// declaration, default and resolved clause, and the mask written out. Published specs
+// declare what declared/FOLDER.txt says; their masks and scores have definitions.
+#include "tests/spec/declarations.h"
 #include "tests/spec/support.h"
 
 #include "compiler/spec/Parser.h"
@@ -30,14 +32,40 @@ TEST(ShippedSpecs, areAcceptedAndPrinted) {
   }
 }
 
-// Those of specs/ itself and of the folders of published patterns.
-std::vector<std::filesystem::path> allSpecs() {
-  std::vector<std::filesystem::path> files = specFiles(ATTN_SPECS_DIR);
+// Of published patterns.
+std::vector<std::filesystem::path> folders() {
+  std::vector<std::filesystem::path> found;
   for (const auto &folder : std::filesystem::directory_iterator(ATTN_SPECS_DIR))
     if (folder.is_directory() && folder.path().filename() != "std")
-      for (const auto &path : specFiles(folder.path()))
-        files.push_back(path);
+      found.push_back(folder.path());
+  return found;
+}
+
+// Those of specs/ itself and of the folders.
+std::vector<std::filesystem::path> allSpecs() {
+  std::vector<std::filesystem::path> files = specFiles(ATTN_SPECS_DIR);
+  for (const auto &folder : folders())
+    for (const auto &path : specFiles(folder))
+      files.push_back(path);
   return files;
+}
+
+// ATTN_WRITE_DECLARED=1 writes the texts anew, to be read before they are kept.
+TEST(ShippedSpecs, publishedOnesDeclareWhatIsWritten) {
+  for (const auto &folder : folders()) {
+    std::string text;
+    for (const auto &path : specFiles(folder)) {
+      Diagnostics diagnostics;
+      auto spec = parseAndCheck(readFile(path), path.string(), diagnostics);
+      ASSERT_TRUE(spec) << diagnostics.render();
+      text += declarationsOf(spec->attentions[0]);
+    }
+    auto written = std::filesystem::path(ATTN_SPEC_TESTS_DIR) / "declared" /
+                   (folder.filename().string() + ".txt");
+    if (std::getenv("ATTN_WRITE_DECLARED"))
+      std::ofstream(written) << text;
+    EXPECT_EQ(text, readFile(written)) << folder;
+  }
 }
 
 TEST(ShippedSpecs, publishedOnesAreAccepted) {

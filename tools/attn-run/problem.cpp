@@ -169,6 +169,7 @@ public:
     problem_.call.bindings.heads = shape_.heads;
     problem_.call.bindings.kvHeads = shape_.kv_heads;
     problem_.call.bindings.layer = problem_.args.layer;
+    tame();
     problem_.description =
         concat("batch ", shape_.batch, ", heads ", shape_.heads, "/", shape_.kv_heads, ", rows ",
                shape_.rows, " from position ", problem_.args.q_position, ", slots ", shape_.slots,
@@ -302,6 +303,14 @@ private:
     }
   }
 
+  static double rounded(float value, spec::Element element) {
+    std::vector<float> one = {value};
+    round_to_type(one, element == spec::Element::BF16  ? ElementType::bf16
+                       : element == spec::Element::F16 ? ElementType::f16
+                                                       : ElementType::f32);
+    return one[0];
+  }
+
   void tables() {
     for (const spec::TableInfo &info : spec_.tables) {
       oracle::TableData table;
@@ -321,18 +330,46 @@ private:
         } else if (whole) {
           table.values.push_back(static_cast<double>(uniform(0, 7)));
         } else {
-          std::vector<float> one = {normal() / 2};
-          ElementType type = info.element == spec::Element::BF16  ? ElementType::bf16
-                             : info.element == spec::Element::F16 ? ElementType::f16
-                                                                  : ElementType::f32;
-          round_to_type(one, type);
-          table.values.push_back(one[0]);
+          table.values.push_back(rounded(normal() / 2, info.element));
         }
       }
       for (const BindingInfo &binding : kernel_.bindings)
         if (binding.role == BindingRole::table && binding.name == info.name)
           problem_.args.tensors.push_back({info.name, {table.extents, table.values}});
       problem_.call.bindings.tables.push_back(std::move(table));
+    }
+  }
+
+  // Whether scores stay within what f32 tells apart in an exponent.
+  bool is_tame() {
+    const oracle::Bindings &bindings = problem_.call.bindings;
+    for (int i = 0; i < 200; ++i) {
+      auto head = static_cast<int32_t>(uniform(0, shape_.heads - 1));
+      auto q = static_cast<int32_t>(problem_.args.q_position + uniform(0, shape_.rows - 1));
+      auto k = static_cast<int32_t>(uniform(0, last_key() - 1));
+      auto batch = static_cast<int32_t>(uniform(0, shape_.batch - 1));
+      if (oracle::maskAt(spec_, bindings, batch, head, q, k) &&
+          !(std::abs(oracle::scoreAt(spec_, bindings, batch, head, q, k, 3.0)) < 200))
+        return false;
+    }
+    return true;
+  }
+
+  // Tables of numbers that a score divides by or raises may be made for positive ones
+  // that are not small: a length, a temperature.
+  void tame() {
+    if (!spec_.score || is_tame())
+      return;
+    for (size_t i = 0; i < spec_.tables.size(); ++i) {
+      spec::Element element = spec_.tables[i].element;
+      if (element == spec::Element::Int32 || element == spec::Element::UInt8)
+        continue;
+      std::vector<double> &values = problem_.call.bindings.tables[i].values;
+      for (double &value : values)
+        value = rounded(static_cast<float>(0.5 + std::min(std::abs(value), 1.0)), element);
+      for (auto &tensor : problem_.args.tensors)
+        if (tensor.name == spec_.tables[i].name)
+          tensor.array.values = problem_.call.bindings.tables[i].values;
     }
   }
 
