@@ -103,7 +103,7 @@ TEST_F(HopperMutation, TheKernelIsCorrect) {
 
 // Before the producer announces the end it waits for the stage; the wait for the stage
 // of the last values has implied it here.
-constexpr int kWaitForTheEndsStage = 5;
+constexpr int kWaitForTheEndsStage = 9;
 
 TEST_F(HopperMutation, EveryWaitIsNeeded) {
   EXPECT_EQ(expectAllNeeded("mbarrier\\.try_wait[^;]*;\\n@!done bra again;", kWaitForTheEndsStage),
