@@ -8,6 +8,8 @@ using namespace mlir::attn;
 
 // Beyond this many pairs in partial tiles, only some of the tiles are counted.
 static constexpr double kExactPairs = 5e7;
+// So few are asked about one by one.
+static constexpr int64_t kFewPairs = 16;
 
 int64_t CallShape::keyCount() const {
   int64_t count = 0;
@@ -58,10 +60,10 @@ std::optional<MaskView> MaskView::create(tile::KernelOp kernel, std::string &rea
 
 std::pair<bool, bool> MaskView::classify(PositionRange q, PositionRange k,
                                          const EvaluatorInputs &inputs) {
-  const auto &answer = classifier.run({integer(q.low), integer(q.high), integer(k.low),
-                                       integer(k.high), integer(inputs.head),
-                                       integer(inputs.batch)},
-                                      inputs);
+  const auto &answer =
+      classifier.run({integer(q.low), integer(q.high), integer(k.low), integer(k.high),
+                      integer(inputs.head), integer(inputs.batch)},
+                     inputs);
   return {answer[0].i != 0, answer[1].i != 0};
 }
 
@@ -93,6 +95,26 @@ bool MaskView::admits(int64_t qPosition, int64_t kPosition, const EvaluatorInput
                       .i;
 }
 
+double MaskView::count(PositionRange q, PositionRange k, const EvaluatorInputs &inputs) {
+  int64_t rows = q.high - q.low + 1, columns = k.high - k.low + 1;
+  if (rows * columns <= kFewPairs) {
+    double admitted = 0;
+    for (int64_t row = q.low; row <= q.high; ++row)
+      for (int64_t column = k.low; column <= k.high; ++column)
+        admitted += admits(row, column, inputs);
+    return admitted;
+  }
+  auto [any, all] = classify(q, k, inputs);
+  if (!any || all)
+    return any ? double(rows) * double(columns) : 0;
+  if (rows >= columns) {
+    int64_t middle = q.low + rows / 2;
+    return count({q.low, middle - 1}, k, inputs) + count({middle, q.high}, k, inputs);
+  }
+  int64_t middle = k.low + columns / 2;
+  return count(q, {k.low, middle - 1}, inputs) + count(q, {middle, k.high}, inputs);
+}
+
 namespace {
 struct PartialTile {
   int64_t qLow, qHigh, kLow, kHigh;
@@ -105,38 +127,57 @@ Explanation mlir::attn::explain(MaskView &view, const CallShape &shape) {
   std::vector<PartialTile> partial;
   double partialPairs = 0;
   auto start = std::chrono::steady_clock::now();
-  for (int64_t q = 0; q < shape.qLength; q += view.blockQ) {
-    int64_t qLow = shape.qPosition + q;
-    int64_t qHigh = shape.qPosition + std::min(q + view.blockQ, shape.qLength) - 1;
-    for (const Segment &segment : shape.segments)
-      for (int64_t k = 0; k < segment.length; k += view.blockK) {
-        int64_t end = std::min(k + view.blockK, segment.length);
-        PartialTile tile{qLow, qHigh, segment.firstPosition + k, segment.firstPosition + end - 1};
-        TileClass which = view.classify(qLow, qHigh, tile.kLow, tile.kHigh,
-                                        end - k == view.blockK, shape.inputs);
-        ++result.tiles[int(which)];
-        if (which == TileClass::full)
-          result.pairs += tile.pairs();
-        if (which == TileClass::partial) {
-          partial.push_back(tile);
-          partialPairs += tile.pairs();
-        }
-        if (which != TileClass::empty)
-          result.visitedPairs += tile.pairs();
+  // Tiles [q0, q1) x [k0, k1) of a segment: where all are empty or all are full they
+  // are counted together.
+  auto walk = [&](auto &self, const Segment &segment, int64_t q0, int64_t q1, int64_t k0,
+                  int64_t k1) -> void {
+    int64_t qLow = shape.qPosition + q0 * view.blockQ,
+            kLow = segment.firstPosition + k0 * view.blockK;
+    int64_t kEnd = std::min(k1 * view.blockK, segment.length);
+    PartialTile box{qLow, shape.qPosition + std::min(q1 * view.blockQ, shape.qLength) - 1, kLow,
+                    segment.firstPosition + kEnd - 1};
+    bool whole = kEnd == k1 * view.blockK;
+    TileClass which = TileClass::partial;
+    bool single = q1 - q0 == 1 && k1 - k0 == 1;
+    if (single) {
+      which = view.classify(box.qLow, box.qHigh, box.kLow, box.kHigh, whole, shape.inputs);
+    } else {
+      auto [any, all] = view.classify({box.qLow, box.qHigh}, {box.kLow, box.kHigh}, shape.inputs);
+      which = !any ? TileClass::empty : all && whole ? TileClass::full : TileClass::partial;
+    }
+    if (!single && which == TileClass::partial) {
+      int64_t q = (q0 + q1) / 2, k = (k0 + k1) / 2;
+      if (q1 - q0 >= k1 - k0) {
+        self(self, segment, q0, q, k0, k1);
+        self(self, segment, q, q1, k0, k1);
+      } else {
+        self(self, segment, q0, q1, k0, k);
+        self(self, segment, q0, q1, k, k1);
       }
-  }
-  result.derivationMs = std::chrono::duration<double, std::milli>(
-                            std::chrono::steady_clock::now() - start)
-                            .count();
+      return;
+    }
+    result.tiles[int(which)] += (q1 - q0) * (k1 - k0);
+    if (which == TileClass::full)
+      result.pairs += box.pairs();
+    if (which == TileClass::partial) {
+      partial.push_back(box);
+      partialPairs += box.pairs();
+    }
+    if (which != TileClass::empty)
+      result.visitedPairs += box.pairs();
+  };
+  for (const Segment &segment : shape.segments)
+    if (shape.qLength > 0 && segment.length > 0)
+      walk(walk, segment, 0, (shape.qLength + view.blockQ - 1) / view.blockQ, 0,
+           (segment.length + view.blockK - 1) / view.blockK);
+  result.derivationMs =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   size_t stride = 1 + size_t(partialPairs / kExactPairs);
   result.estimated = stride > 1;
   double counted = 0, admitted = 0;
   for (size_t i = 0; i < partial.size(); i += stride) {
     const PartialTile &tile = partial[i];
-    double inTile = 0;
-    for (int64_t q = tile.qLow; q <= tile.qHigh; ++q)
-      for (int64_t k = tile.kLow; k <= tile.kHigh; ++k)
-        inTile += view.admits(q, k, shape.inputs);
+    double inTile = view.count({tile.qLow, tile.qHigh}, {tile.kLow, tile.kHigh}, shape.inputs);
     admitted += inTile;
     counted += tile.pairs();
     bool whole = tile.kHigh - tile.kLow + 1 == view.blockK;

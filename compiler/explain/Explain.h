@@ -37,6 +37,10 @@ public:
   TileClass classify(int64_t qLow, int64_t qHigh, int64_t kLow, int64_t kHigh, bool whole,
                      const EvaluatorInputs &inputs);
   bool admits(int64_t qPosition, int64_t kPosition, const EvaluatorInputs &inputs);
+  /// How many pairs of a box are admitted.
+  double count(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
+  /// (any, all) of a box, not asked about part by part.
+  std::pair<bool, bool> classify(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
   int64_t blockQ, blockK;
 
@@ -44,7 +48,6 @@ private:
   MaskView(RegionEvaluator classifier, std::optional<RegionEvaluator> mask, int64_t blockQ,
            int64_t blockK)
       : blockQ(blockQ), blockK(blockK), classifier(std::move(classifier)), mask(std::move(mask)) {}
-  std::pair<bool, bool> classify(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
   RegionEvaluator classifier;
   std::optional<RegionEvaluator> mask; // absent: every pair is admitted
