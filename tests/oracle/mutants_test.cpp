@@ -40,7 +40,7 @@ std::set<std::string> survivors() {
   std::set<std::string> lines;
   std::istringstream text(read(fs::path(ATTN_MUTANTS_DIR) / "surviving_mutants.txt"));
   for (std::string line; std::getline(text, line);)
-    if (size_t end = line.find(" # "); end != std::string::npos)
+    if (size_t end = line.find(" # "); line[0] != '#' && end != std::string::npos)
       lines.insert(line.substr(0, end));
   return lines;
 }
