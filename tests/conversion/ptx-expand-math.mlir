@@ -54,3 +54,33 @@ func.func @approximate_log(%x: f32) -> f32 {
   %y = math.log %x fastmath<afn> : f32
   return %y : f32
 }
+
+// CHECK-LABEL: func.func @approximate_division
+// CHECK-DAG: %[[THIRD:.*]] = arith.constant 0.333333343 : f32
+// CHECK-DAG: %[[A:.*]] = arith.mulf %arg0, %[[THIRD]]
+// CHECK-DAG: %[[INVERSE:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"(%arg1)
+// CHECK-DAG: %[[B:.*]] = arith.mulf %arg0, %[[INVERSE]]
+// CHECK-DAG: %[[C:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"(%arg0)
+// CHECK: %[[D:.*]] = arith.divf %arg0, %arg1
+// CHECK: return %[[A]], %[[B]], %[[C]], %[[D]]
+func.func @approximate_division(%x: f32, %y: f32) -> (f32, f32, f32, f32) {
+  %three = arith.constant 3.0 : f32
+  %one = arith.constant 1.0 : f32
+  %a = arith.divf %x, %three fastmath<afn> : f32
+  %b = arith.divf %x, %y fastmath<afn> : f32
+  %c = arith.divf %one, %x fastmath<afn> : f32
+  %d = arith.divf %x, %y : f32
+  return %a, %b, %c, %d : f32, f32, f32, f32
+}
+
+// The cap's division and the exponent's factor are one: 2 log2(e) / 30.
+// CHECK-LABEL: func.func @softcap
+// CHECK: %[[FACTOR:.*]] = arith.constant 0.0961796{{.*}} : f32
+// CHECK: %[[SCALED:.*]] = arith.mulf %arg0, %[[FACTOR]]
+// CHECK: llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"(%[[SCALED]])
+func.func @softcap(%x: f32) -> f32 {
+  %cap = arith.constant 30.0 : f32
+  %y = arith.divf %x, %cap fastmath<afn> : f32
+  %z = math.tanh %y fastmath<afn> : f32
+  return %z : f32
+}

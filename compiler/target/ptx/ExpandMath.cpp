@@ -31,11 +31,19 @@ static Value reduceAngle(OpBuilder &b, Location loc, Value x) {
 }
 
 // tanh x = 1 - 2 / (1 + e^2x): what overflows or vanishes gives 1 or -1. A score
-// function multiplies it by a cap, so that its absolute error counts.
+// function multiplies it by a cap, so that its absolute error counts; it divides x by the
+// cap, and that factor becomes one with the exponent's.
 static Value approximateTanh(OpBuilder &b, Location loc, Value x) {
   PtxBuilder p(b, loc);
   constexpr double kLog2e = 1.4426950408889634;
-  Value power = p.exp2(p.fmul(x, p.f32(2 * kLog2e)));
+  double factor = 2 * kLog2e;
+  FloatAttr divided;
+  if (auto product = x.getDefiningOp<arith::MulFOp>();
+      product && matchPattern(product.getRhs(), m_Constant(&divided))) {
+    x = product.getLhs();
+    factor *= divided.getValueAsDouble();
+  }
+  Value power = p.exp2(p.fmul(x, p.f32(factor)));
   Value inverse =
       p.intrinsic("llvm.nvvm.rcp.approx.ftz.f", p.getF32Type(), p.fadd(power, p.f32(1)));
   return p.fma(inverse, p.f32(-2), p.f32(1));
@@ -51,6 +59,26 @@ static Value approximateLog(OpBuilder &b, Location loc, Value x) {
 static Value approximateExp(OpBuilder &b, Location loc, Value x) {
   PtxBuilder p(b, loc);
   return p.exp2(p.fmul(x, p.f32(1.44269504088896341)));
+}
+
+// x / y as a product: with the rounded 1 / c of a constant, else with rcp.approx.ftz. The
+// division that keeps what lies outside 2^-126 .. 2^126 costs several instructions more.
+static void expandFastDivisions(ModuleOp module) {
+  module.walk([](arith::DivFOp op) {
+    if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
+      return;
+    OpBuilder builder(op);
+    PtxBuilder p(builder, op.getLoc());
+    FloatAttr divisor;
+    Value inverse;
+    if (matchPattern(op.getRhs(), m_Constant(&divisor)))
+      inverse = p.f32(1 / divisor.getValueAsDouble());
+    else
+      inverse = p.intrinsic("llvm.nvvm.rcp.approx.ftz.f", p.getF32Type(), op.getRhs());
+    bool isOne = matchPattern(op.getLhs(), m_OneFloat());
+    op.replaceAllUsesWith(isOne ? inverse : p.fmul(op.getLhs(), inverse));
+    op.erase();
+  });
 }
 
 // Replaces each Op that may be approximate.
@@ -79,6 +107,7 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
   }
 
   void runOnOperation() override {
+    expandFastDivisions(getOperation());
     expandFast<math::TanhOp>(getOperation(), approximateTanh);
     expandFast<math::LogOp>(getOperation(), approximateLog);
     expandFast<math::ExpOp>(getOperation(), approximateExp);

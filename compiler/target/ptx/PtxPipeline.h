@@ -15,8 +15,9 @@ std::unique_ptr<Pass> createConvertTileToNVVMPass(StringRef arch = "sm_80");
 void registerPtxPasses();
 
 /// Replaces functions of f32 by polynomials: there is no device library to call. A tanh,
-/// exp or log that may be approximate (afn) becomes a few instructions; tanh and log are
-/// right to 2^-21, exp to 2^-22 (1 + |x|) of its value.
+/// exp, log or division that may be approximate (afn) becomes a few instructions; tanh and
+/// log are right to 2^-21, exp to 2^-22 (1 + |x|) of its value, quotients to 2^-22 for
+/// divisors from 2^-126 to 2^126, below and above which they are infinite and zero.
 std::unique_ptr<Pass> createExpandMathPass();
 
 /// Lowers everything to the llvm dialect.

@@ -121,15 +121,17 @@ void mlir::attn::registerPtxPasses() {
 }
 
 LogicalResult mlir::attn::lowerToLLVM(ModuleOp module) {
+  DialectRegistry registry;
+  arith::registerConvertArithToLLVMInterface(registry);
+  cf::registerConvertControlFlowToLLVMInterface(registry);
+  registerConvertMathToLLVMInterface(registry);
+  registerConvertNVVMToLLVMInterface(registry);
+  module.getContext()->appendDialectRegistry(registry);
   PassManager passes(module.getContext());
   passes.enableVerifier(false); // what comes out is verified when it is translated
   passes.addPass(createExpandMathPass());
   passes.addPass(createSCFToControlFlowPass());
-  passes.addPass(createConvertMathToLLVMPass());
-  passes.addPass(createArithToLLVMConversionPass());
-  passes.addPass(createConvertControlFlowToLLVMPass());
-  passes.addPass(createConvertNVVMToLLVMPass());
-  passes.addPass(createReconcileUnrealizedCastsPass());
+  passes.addPass(createConvertToLLVMPass()); // all dialects in one sweep
   return passes.run(module);
 }
 
