@@ -72,15 +72,3 @@ func.func @approximate_division(%x: f32, %y: f32) -> (f32, f32, f32, f32) {
   %d = arith.divf %x, %y : f32
   return %a, %b, %c, %d : f32, f32, f32, f32
 }
-
-// The cap's division and the exponent's factor are one: 2 log2(e) / 30.
-// CHECK-LABEL: func.func @softcap
-// CHECK: %[[FACTOR:.*]] = arith.constant 0.0961796{{.*}} : f32
-// CHECK: %[[SCALED:.*]] = arith.mulf %arg0, %[[FACTOR]]
-// CHECK: llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"(%[[SCALED]])
-func.func @softcap(%x: f32) -> f32 {
-  %cap = arith.constant 30.0 : f32
-  %y = arith.divf %x, %cap fastmath<afn> : f32
-  %z = math.tanh %y fastmath<afn> : f32
-  return %z : f32
-}

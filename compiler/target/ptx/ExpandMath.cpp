@@ -31,19 +31,11 @@ static Value reduceAngle(OpBuilder &b, Location loc, Value x) {
 }
 
 // tanh x = 1 - 2 / (1 + e^2x): what overflows or vanishes gives 1 or -1. A score
-// function multiplies it by a cap, so that its absolute error counts; it divides x by the
-// cap, and that factor becomes one with the exponent's.
+// function multiplies it by a cap, so that its absolute error counts.
 static Value approximateTanh(OpBuilder &b, Location loc, Value x) {
   PtxBuilder p(b, loc);
   constexpr double kLog2e = 1.4426950408889634;
-  double factor = 2 * kLog2e;
-  FloatAttr divided;
-  if (auto product = x.getDefiningOp<arith::MulFOp>();
-      product && matchPattern(product.getRhs(), m_Constant(&divided))) {
-    x = product.getLhs();
-    factor *= divided.getValueAsDouble();
-  }
-  Value power = p.exp2(p.fmul(x, p.f32(factor)));
+  Value power = p.exp2(p.fmul(x, p.f32(2 * kLog2e)));
   Value inverse =
       p.intrinsic("llvm.nvvm.rcp.approx.ftz.f", p.getF32Type(), p.fadd(power, p.f32(1)));
   return p.fma(inverse, p.f32(-2), p.f32(1));
