@@ -100,6 +100,10 @@ expect 2 "no target of --target has a stage 'ptx'" "$attnc" compile window.attn 
 expect 2 "--at excludes --picture" "$attnc" explain window.attn --at q=1 --picture x.png
 expect 2 "the call has 0 queries and 0 keys" "$attnc" explain window.attn --shape i=0
 expect 2 "--shape gives batch 0" "$attnc" explain window.attn --shape batch=0
+# The second target has too many tiles: no picture of the first may stay behind.
+expect 2 "are looked at; give a smaller --shape" "$attnc" explain "$specs/causal.attn" \
+  --shape i=700000 --target cpu --target spirv --picture wide.png
+[ ! -e wide.png ] || { echo "a refused explain left its picture"; failures=$((failures + 1)); }
 expect 2 "--budget: 'nan' is no number of seconds above 0" "$attnc" tune window.attn --budget nan
 expect 2 "--q-len: '-4' is no whole number from 1 to" "$attnc" tune window.attn --q-len -4
 expect 2 "'abc' of ATTN_THREADS is no number of threads" env ATTN_THREADS=abc "$run" verify f32.attnb

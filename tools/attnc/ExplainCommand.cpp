@@ -76,19 +76,22 @@ public:
                 << "'; --dtype takes f32, bf16, f16 or int8\n";
       return kUsage;
     }
-    bool drawn = options.picture.empty();
+    std::optional<MaskView> pictured; // of the first target that has one
+    size_t picturedTarget = 0;
     for (const std::string &target : options.targets) {
       TargetFacts facts;
       std::optional<MaskView> view;
       if (int code = examine(target, facts, view); code != kDone)
         return code;
-      if (view && !drawn) {
-        drawn = true;
-        if (int code = draw(facts, *view); code != kDone)
-          return code;
+      if (view && !pictured) {
+        pictured = std::move(view);
+        picturedTarget = report.targets.size();
       }
       report.targets.push_back(std::move(facts));
     }
+    if (pictured && !options.picture.empty()) // once no target has been found wrong
+      if (int code = draw(report.targets[picturedTarget], *pictured); code != kDone)
+        return code;
     if (options.json)
       printJson(report);
     else
