@@ -72,3 +72,39 @@ func.func @approximate_division(%x: f32, %y: f32) -> (f32, f32, f32, f32) {
   %d = arith.divf %x, %y : f32
   return %a, %b, %c, %d : f32, f32, f32, f32
 }
+
+// The product with a cap is part of tanh's last step: 30 - 60 / (1 + e^2x).
+// CHECK-LABEL: func.func @capped
+// CHECK-DAG: %[[CAP:.*]] = arith.constant 3.000000e+01 : f32
+// CHECK-DAG: %[[TWICE:.*]] = arith.constant -6.000000e+01 : f32
+// CHECK: %[[INVERSE:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
+// CHECK: %[[RESULT:.*]] = math.fma %[[INVERSE]], %[[TWICE]], %[[CAP]]
+// CHECK: return %[[RESULT]]
+func.func @capped(%x: f32) -> f32 {
+  %cap = arith.constant 30.0 : f32
+  %t = math.tanh %x fastmath<afn> : f32
+  %y = arith.mulf %cap, %t : f32
+  return %y : f32
+}
+
+// CHECK-LABEL: func.func @capped_by_a_parameter
+// CHECK: %[[INVERSE:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
+// CHECK: %[[TWICE:.*]] = arith.mulf %arg1
+// CHECK: %[[RESULT:.*]] = math.fma %[[INVERSE]], %[[TWICE]], %arg1
+// CHECK: return %[[RESULT]]
+func.func @capped_by_a_parameter(%x: f32, %cap: f32) -> f32 {
+  %t = math.tanh %x fastmath<afn> : f32
+  %y = arith.mulf %t, %cap : f32
+  return %y : f32
+}
+
+// A value that something else needs as well is left as it is.
+// CHECK-LABEL: func.func @tanh_of_two_uses
+// CHECK: %[[TANH:.*]] = math.fma
+// CHECK: %[[SQUARE:.*]] = arith.mulf %[[TANH]], %[[TANH]]
+// CHECK: return %[[SQUARE]]
+func.func @tanh_of_two_uses(%x: f32) -> f32 {
+  %t = math.tanh %x fastmath<afn> : f32
+  %y = arith.mulf %t, %t : f32
+  return %y : f32
+}

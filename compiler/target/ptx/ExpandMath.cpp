@@ -30,15 +30,30 @@ static Value reduceAngle(OpBuilder &b, Location loc, Value x) {
   return math::FmaOp::create(b, loc, minus, constant(kTurn - kHigh - kLow), x);
 }
 
-// tanh x = 1 - 2 / (1 + e^2x): what overflows or vanishes gives 1 or -1. A score
-// function multiplies it by a cap, so that its absolute error counts.
-static Value approximateTanh(OpBuilder &b, Location loc, Value x) {
-  PtxBuilder p(b, loc);
+// c tanh x = c - 2 c / (1 + e^2x), where what overflows or vanishes gives c or -c. A score
+// function multiplies it by a cap, so that its absolute error counts; the cap's product is
+// part of the last step, of which there is one per pair.
+static void expandFastTanh(math::TanhOp op) {
+  OpBuilder builder(op);
+  PtxBuilder p(builder, op.getLoc());
   constexpr double kLog2e = 1.4426950408889634;
-  Value power = p.exp2(p.fmul(x, p.f32(2 * kLog2e)));
+  Value power = p.exp2(p.fmul(op.getOperand(), p.f32(2 * kLog2e)));
   Value inverse =
       p.intrinsic("llvm.nvvm.rcp.approx.ftz.f", p.getF32Type(), p.fadd(power, p.f32(1)));
-  return p.fma(inverse, p.f32(-2), p.f32(1));
+  auto product = op->hasOneUse() ? dyn_cast<arith::MulFOp>(*op->user_begin()) : nullptr;
+  if (!product) {
+    op.replaceAllUsesWith(p.fma(inverse, p.f32(-2), p.f32(1)));
+    op.erase();
+    return;
+  }
+  builder.setInsertionPoint(product);
+  Value cap = product.getLhs() == op.getResult() ? product.getRhs() : product.getLhs();
+  FloatAttr constant;
+  Value twice = matchPattern(cap, m_Constant(&constant)) ? p.f32(-2 * constant.getValueAsDouble())
+                                                         : p.fmul(cap, p.f32(-2));
+  product.replaceAllUsesWith(p.fma(inverse, twice, cap));
+  product.erase();
+  op.erase();
 }
 
 // ln x through the logarithm to base 2. It keeps subnormal numbers apart from 0.
@@ -53,11 +68,16 @@ static Value approximateExp(OpBuilder &b, Location loc, Value x) {
   return p.exp2(p.fmul(x, p.f32(1.44269504088896341)));
 }
 
+// Whether an op on scalars of f32 may be approximate.
+template <typename Op> static bool isFast(Op op) {
+  return bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) && op.getType().isF32();
+}
+
 // x / y as a product: with the rounded 1 / c of a constant, else with rcp.approx.ftz. The
 // division that keeps what lies outside 2^-126 .. 2^126 costs several instructions more.
 static void expandFastDivisions(ModuleOp module) {
   module.walk([](arith::DivFOp op) {
-    if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
+    if (!isFast(op))
       return;
     OpBuilder builder(op);
     PtxBuilder p(builder, op.getLoc());
@@ -77,7 +97,7 @@ static void expandFastDivisions(ModuleOp module) {
 template <typename Op>
 static void expandFast(ModuleOp module, Value (*expand)(OpBuilder &, Location, Value)) {
   module.walk([&](Op op) {
-    if (!bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn) || !op.getType().isF32())
+    if (!isFast(op))
       return;
     OpBuilder builder(op);
     op.replaceAllUsesWith(expand(builder, op.getLoc(), op.getOperand()));
@@ -100,7 +120,12 @@ struct ExpandMath : PassWrapper<ExpandMath, OperationPass<ModuleOp>> {
 
   void runOnOperation() override {
     expandFastDivisions(getOperation());
-    expandFast<math::TanhOp>(getOperation(), approximateTanh);
+    SmallVector<math::TanhOp> tanhs; // expanding one erases its user, too
+    getOperation().walk([&](math::TanhOp op) {
+      if (isFast(op))
+        tanhs.push_back(op);
+    });
+    llvm::for_each(tanhs, expandFastTanh);
     expandFast<math::LogOp>(getOperation(), approximateLog);
     expandFast<math::ExpOp>(getOperation(), approximateExp);
     bool any = false;
