@@ -37,6 +37,7 @@ ATTN_OP(matmul) // matmul.cpp
 ATTN_OP(gemm)
 ATTN_OP(fused_gemm)
 ATTN_OP(gemm_group)
+ATTN_OP(conv) // conv.cpp
 ATTN_OP(norm) // rows.cpp
 ATTN_OP(softmax)
 ATTN_OP(reduce)

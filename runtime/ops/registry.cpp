@@ -46,6 +46,7 @@ static const OpDef table[] = {
     {"Gemm", "", kPacksWeights | kF32, infer_gemm, make_gemm},
     {"Gemm", "attn", kPacksWeights, infer_fused_gemm, make_fused_gemm},
     {"GemmGroup", "attn", kPacksWeights, infer_gemm_group, make_gemm_group},
+    {"Conv", "", kPacksWeights | kF32, infer_conv, make_conv},
     // Rows.
     {"LayerNormalization", "", kStridedRows | kF32, infer_norm, make_norm},
     {"RMSNormalization", "", kStridedRows | kF32, infer_norm, make_norm},

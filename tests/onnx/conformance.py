@@ -1,4 +1,4 @@
-"""Runs the ONNX project's backend node cases of the attention operators.
+"""Runs the ONNX project's backend node cases of the attention operators and of Conv.
 
 The cases come from the `onnx` package of PyPI, which makes them in memory; they are written to
 a scratch folder and run by onnx-cases: with plain operators, then with attention on the kernels of
@@ -26,6 +26,8 @@ OPERATORS = {  # prefix of the case's name -> operator
     "test_rotary_embedding": "RotaryEmbedding",
     "test_rms_normalization_": "RMSNormalization",
     "test_tensorscatter": "TensorScatter",
+    "test_basic_conv_": "Conv",
+    "test_conv_": "Conv",
 }
 DEVICES = ("cpu", "vulkan")
 
