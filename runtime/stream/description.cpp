@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <tuple>
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
@@ -166,11 +167,78 @@ void read_cache(Section &s, Description &d) {
            s.get("v_in", false));
   s.integer("sink_frames", d.sink_frames, 0, 1 << 20);
   s.integer("window_frames", d.window_frames, 1, 1 << 20);
-  s.choice("positions", {"contiguous"}, false);
+  d.positions = s.choice("positions", {"contiguous", "stream"}, false) ? Positions::stream
+                                                                       : Positions::contiguous;
   if (d.sink_frames % d.frames_per_block)
     s.fail("sink_frames", concat("must be a multiple of frames_per_block, ", d.frames_per_block));
   if (d.window_frames % d.frames_per_block)
     s.fail("window_frames", concat("must be a multiple of frames_per_block, ", d.frames_per_block));
+}
+
+// Which of a model's position inputs there are, and whether they say enough.
+void read_inputs(Section &s, Description &d, const Status &status) {
+  const std::tuple<const char *, std::string *, bool> roles[] = {
+      {"sample", &d.sample, true},
+      {"timestep", &d.timestep, true},
+      {"prompt", &d.prompt, true},
+      {"write_index", &d.write_index, true},
+      {"kv_length", &d.kv_length, true},
+      {"q_positions", &d.q_positions, false},
+      {"k_positions", &d.k_positions, false},
+      {"q_frames", &d.q_frames, false},
+  };
+  std::map<std::string, const char *> role_of;
+  for (auto [role, name, required] : roles) {
+    s.text(role, *name, required);
+    if (name->empty())
+      continue;
+    if (auto [other, is_new] = role_of.emplace(*name, role); !is_new && status.ok())
+      s.fail(role, concat("is '", *name, "', as inputs.", other->second, " is; name another input"),
+             s.get(role, false));
+  }
+  if (d.q_positions.empty() && d.q_frames.empty())
+    s.fail("q_positions", "is missing, and inputs.q_frames too: one of them tells the model "
+                          "where its frames stand");
+}
+
+// Keys that are stored rotated cannot follow when the rank of their frame changes.
+void check_positions(Section &cache, const Description &d) {
+  if (d.positions == Positions::contiguous && d.k_positions.empty())
+    cache.fail(
+        "positions",
+        "is 'contiguous', which needs inputs.k_positions to rotate cached keys anew; a model "
+        "that caches rotated keys takes 'stream'",
+        cache.get("positions", false));
+}
+
+void read_decoder(Section &s, Section &model, Description &d, const Status &status) {
+  const bool linear = s.choice("kind", {"pixels", "linear"}) == 1;
+  if (linear) {
+    std::vector<double> matrix;
+    const size_t entries = d.sample_shape.empty() ? 3 : 3 * static_cast<size_t>(d.sample_shape[0]);
+    s.numbers("to_rgb", matrix, entries, entries);
+    d.to_rgb.assign(matrix.begin(), matrix.end());
+  } else if (s.get("to_rgb", false)) {
+    s.fail("to_rgb", "is for kind 'linear'", s.get("to_rgb", false));
+  }
+  std::vector<double> range;
+  s.numbers("range", range, 2, 2, false);
+  if (range.size() == 2) {
+    d.range_low = static_cast<float>(range[0]);
+    d.range_high = static_cast<float>(range[1]);
+    if (!(d.range_low < d.range_high))
+      s.fail("range",
+             concat("is [", range[0], ", ", range[1], "]; the first must be below the second"),
+             s.get("range", false));
+  }
+  s.number("fps", d.fps, false);
+  if (!(d.fps > 0 && d.fps <= 1000))
+    s.fail("fps", "must be above 0, at most 1000");
+  s.integer("scale", d.scale, 1, 64, false);
+  s.refuse_unknown();
+  if (status.ok() && !linear && d.sample_shape[0] != 3 && d.sample_shape[0] != 1)
+    model.fail("sample_shape", "must have 1 or 3 channels to be shown as pixels; more are shown by "
+                               "decoder.kind 'linear'");
 }
 
 void read_schedule(Section &s, Description &d) {
@@ -264,19 +332,7 @@ Result<Description> parse_description(const std::string &text, const std::string
   model.refuse_unknown();
 
   Section in = section("inputs");
-  const std::pair<const char *, std::string *> roles[] = {
-      {"sample", &d.sample},           {"timestep", &d.timestep},   {"prompt", &d.prompt},
-      {"write_index", &d.write_index}, {"kv_length", &d.kv_length}, {"q_positions", &d.q_positions},
-      {"k_positions", &d.k_positions},
-  };
-  std::map<std::string, const char *> role_of;
-  for (auto [role, name] : roles) {
-    in.text(role, *name);
-    if (auto [other, is_new] = role_of.emplace(*name, role); !is_new && status.ok())
-      in.fail(role,
-              concat("is '", *name, "', as inputs.", other->second, " is; name another input"),
-              in.get(role, false));
-  }
+  read_inputs(in, d, status);
   in.refuse_unknown();
   Section out = section("outputs");
   out.text("prediction", d.prediction);
@@ -300,6 +356,7 @@ Result<Description> parse_description(const std::string &text, const std::string
 
   Section cache = section("cache");
   read_cache(cache, d);
+  check_positions(cache, d);
   cache.refuse_unknown();
   Section schedule = section("schedule");
   read_schedule(schedule, d);
@@ -337,25 +394,7 @@ Result<Description> parse_description(const std::string &text, const std::string
   prompt.refuse_unknown();
 
   Section decoder = section("decoder");
-  decoder.choice("kind", {"pixels"});
-  std::vector<double> range;
-  decoder.numbers("range", range, 2, 2, false);
-  if (range.size() == 2) {
-    d.range_low = static_cast<float>(range[0]);
-    d.range_high = static_cast<float>(range[1]);
-    if (!(d.range_low < d.range_high))
-      decoder.fail(
-          "range",
-          concat("is [", range[0], ", ", range[1], "]; the first must be below the second"),
-          decoder.get("range", false));
-  }
-  decoder.number("fps", d.fps, false);
-  if (!(d.fps > 0 && d.fps <= 1000))
-    decoder.fail("fps", "must be above 0, at most 1000");
-  decoder.integer("scale", d.scale, 1, 64, false);
-  decoder.refuse_unknown();
-  if (status.ok() && d.sample_shape[0] != 3 && d.sample_shape[0] != 1)
-    model.fail("sample_shape", "must have 1 or 3 channels to be shown as pixels");
+  read_decoder(decoder, model, d, status);
 
   Section attention = section("attention", false);
   read_attention(attention, d);

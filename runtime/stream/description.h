@@ -11,6 +11,9 @@ namespace attn::stream {
 
 enum class Prediction : uint8_t { x0, flow };  // the model gives x0, or v with x0 = x - t v
 enum class Renoise : uint8_t { euler, fresh }; // x0 + t'/t (x - x0), or (1 - t') x0 + t' noise
+// Where a frame stands: its rank among the cached ones, or its number since the cache was
+// last emptied. Keys that are cached rotated need the latter, which never changes.
+enum class Positions : uint8_t { contiguous, stream };
 enum class SinkRecache : uint8_t { refresh, keep };
 
 // Attention nodes whose names match `nodes` ('*' stands for any text) are
@@ -26,7 +29,8 @@ struct Description {
   int64_t frames_per_block = 1, tokens_per_frame = 0;
   std::vector<int64_t> sample_shape; // one frame: channels, height, width
   // [inputs], [outputs]
-  std::string sample, timestep, prompt, write_index, kv_length, q_positions, k_positions;
+  std::string sample, timestep, prompt, write_index, kv_length;
+  std::string q_positions, k_positions, q_frames; // "": the model has no such input
   std::string prediction;
   // [prediction]
   Prediction kind = Prediction::x0;
@@ -35,6 +39,7 @@ struct Description {
   // [cache]; names have {layer} filled in
   std::vector<std::string> k_in, v_in, k_out, v_out;
   int64_t sink_frames = 0, window_frames = 0;
+  Positions positions = Positions::contiguous;
   // [schedule]
   std::vector<float> timesteps;
   Renoise renoise = Renoise::euler;
@@ -46,6 +51,7 @@ struct Description {
   int64_t prompt_words = 0;
   std::string vocabulary_path, default_prompt;
   // [decoder]
+  std::vector<float> to_rgb; // 3 rows, a number per channel; empty: the channels are colours
   float range_low = -1, range_high = 1;
   double fps = 24;
   int64_t scale = 1;

@@ -8,14 +8,20 @@
 namespace attn::stream {
 
 void to_picture(const float *sample, int64_t channels, int64_t height, int64_t width, float low,
-                float high, Picture &out) {
+                float high, Picture &out, std::span<const float> to_rgb) {
   out.width = width;
   out.height = height;
   out.rgb.resize(static_cast<size_t>(width * height * 3));
   const int64_t plane = width * height;
   for (int64_t i = 0; i < plane; ++i)
     for (int64_t c = 0; c < 3; ++c) {
-      float unit = (sample[(channels == 3 ? c : 0) * plane + i] - low) / (high - low);
+      float value = 0;
+      if (to_rgb.empty())
+        value = sample[(channels == 3 ? c : 0) * plane + i];
+      for (size_t k = 0; k < to_rgb.size() / 3; ++k)
+        value += to_rgb[static_cast<size_t>(c) * (to_rgb.size() / 3) + k] *
+                 sample[static_cast<int64_t>(k) * plane + i];
+      float unit = (value - low) / (high - low);
       unit = unit > 0 ? std::min(unit, 1.0f) : 0.0f; // NaN is black
       out.rgb[static_cast<size_t>(3 * i + c)] = static_cast<uint8_t>(std::nearbyint(unit * 255.0f));
     }

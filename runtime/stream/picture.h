@@ -3,6 +3,7 @@
 
 #include "runtime/base/status.h"
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,10 @@ struct Picture {
 };
 
 // One frame (channels, height, width) with values in [low, high]; outside is
-// clipped, 0.5 rounds to even. Writes to `out`, reusing its memory.
+// clipped, 0.5 rounds to even. Writes to `out`, reusing its memory. With `to_rgb`, 3 rows of
+// `channels` numbers, a colour is the sum of the channels times its row.
 void to_picture(const float *sample, int64_t channels, int64_t height, int64_t width, float low,
-                float high, Picture &out);
+                float high, Picture &out, std::span<const float> to_rgb = {});
 
 // Every pixel becomes scale x scale.
 void enlarge(const Picture &in, int64_t scale, Picture &out);

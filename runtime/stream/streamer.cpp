@@ -99,7 +99,9 @@ Status Streamer::bind_tensors() {
   block_tokens_ = frames * d.tokens_per_frame;
   block_elements_ = frames * d.frame_elements();
   auto bind = [&](const std::string &name, const char *role, graph::DType dtype,
-                  std::initializer_list<int64_t> dims, graph::Tensor &out) {
+                  std::initializer_list<int64_t> dims, graph::Tensor &out) -> Status {
+    if (name.empty())
+      return {};
     const graph::Tensor *t = session_->find(name);
     if (!t)
       return Status::invalid_input("the model has no tensor '", name, "', named as the ", role)
@@ -126,6 +128,7 @@ Status Streamer::bind_tensors() {
       bind(d.q_positions, "query positions", DType::i64, {1, block_tokens_}, q_positions_));
   slots_ = (d.sink_frames + d.window_frames) * d.tokens_per_frame;
   ATTN_RETURN_IF_ERROR(bind(d.k_positions, "key positions", DType::i64, {1, slots_}, k_positions_));
+  ATTN_RETURN_IF_ERROR(bind(d.q_frames, "frame numbers", DType::i64, {1, frames}, q_frames_));
 
   std::vector<std::string> cache_outputs;
   for (size_t layer = 0; layer < d.k_in.size(); ++layer)
@@ -226,22 +229,28 @@ std::vector<uint64_t> Streamer::cached_frames(bool sinks) const {
   return frames;
 }
 
-Status Streamer::pass(const float *sample, float timestep, size_t rank, bool predict) {
-  std::lock_guard turn(device_->turns);
-  const size_t bytes = static_cast<size_t>(block_elements_) * sizeof(float);
-  std::memcpy(sample_.data, sample, bytes);
-  for (int64_t f = 0; f < description().frames_per_block; ++f)
-    timestep_.as<float>()[f] = timestep;
-  const int64_t n = block_tokens_;
-  *write_index_.as<int64_t>() = kept_[rank].slot * n;
-  *kv_length_.as<int64_t>() = static_cast<int64_t>(kept_.size()) * n;
-  for (int64_t t = 0; t < n; ++t)
-    q_positions_.as<int64_t>()[t] = static_cast<int64_t>(rank) * n + t;
-  for (size_t r = 0; r < kept_.size(); ++r) // slots without a block keep what they had
-    for (int64_t t = 0; t < n; ++t)
-      k_positions_.as<int64_t>()[kept_[r].slot * n + t] = static_cast<int64_t>(r) * n + t;
+int64_t Streamer::place(size_t rank) const {
+  return description().positions == Positions::stream ? kept_[rank].position
+                                                      : static_cast<int64_t>(rank);
+}
 
-  // Masks see positions in the stream; neighbouring slots in order are one segment.
+void Streamer::write_positions(size_t rank) {
+  const int64_t n = block_tokens_, frames = description().frames_per_block;
+  auto fill = [](const graph::Tensor &tensor, int64_t at, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+      tensor.as<int64_t>()[at + i] = first + i;
+  };
+  if (q_positions_.data)
+    fill(q_positions_, 0, place(rank) * n, n);
+  if (q_frames_.data)
+    fill(q_frames_, 0, place(rank) * frames, frames);
+  for (size_t r = 0; k_positions_.data && r < kept_.size(); ++r) // other slots keep what they had
+    fill(k_positions_, kept_[r].slot * n, place(r) * n, n);
+}
+
+// Masks see positions in the stream; neighbouring slots in order are one segment.
+void Streamer::view_segments(size_t rank) {
+  const int64_t n = block_tokens_;
   view_.segments.clear();
   for (int64_t slot = 0; slot < sink_blocks_ + window_blocks_; ++slot)
     for (const Kept &k : kept_) {
@@ -258,21 +267,40 @@ Status Streamer::pass(const float *sample, float timestep, size_t rank, bool pre
       view_.segments.push_back({at, static_cast<int32_t>(n), position});
     }
   view_.q_position = static_cast<int32_t>(kept_[rank].position * n);
+}
 
+void Streamer::record(const float *sample, float timestep, size_t rank, bool predict) {
+  PassRecord r;
+  r.sample.assign(sample, sample + block_elements_);
+  if (predict)
+    r.prediction.assign(prediction_.as<float>(), prediction_.as<float>() + block_elements_);
+  r.timestep = timestep;
+  r.write_index = *write_index_.as<int64_t>();
+  r.kv_length = *kv_length_.as<int64_t>();
+  r.first_frame = kept_[rank].position * description().frames_per_block;
+  r.prompt = ids_;
+  auto copy = [](const graph::Tensor &tensor, std::vector<int64_t> &out) {
+    if (tensor.data)
+      out.assign(tensor.as<int64_t>(), tensor.as<int64_t>() + tensor.elements());
+  };
+  copy(q_positions_, r.q_positions);
+  copy(k_positions_, r.k_positions);
+  passes_.push_back(std::move(r));
+}
+
+Status Streamer::pass(const float *sample, float timestep, size_t rank, bool predict) {
+  std::lock_guard turn(device_->turns);
+  const size_t bytes = static_cast<size_t>(block_elements_) * sizeof(float);
+  std::memcpy(sample_.data, sample, bytes);
+  for (int64_t f = 0; f < description().frames_per_block; ++f)
+    timestep_.as<float>()[f] = timestep;
+  *write_index_.as<int64_t>() = kept_[rank].slot * block_tokens_;
+  *kv_length_.as<int64_t>() = static_cast<int64_t>(kept_.size()) * block_tokens_;
+  write_positions(rank);
+  view_segments(rank);
   ATTN_RETURN_IF_ERROR(session_->run(predict || !options_.exact_savings ? 0 : clean_schedule_));
-  if (recording_) {
-    PassRecord r;
-    r.sample.assign(sample, sample + block_elements_);
-    if (predict)
-      r.prediction.assign(prediction_.as<float>(), prediction_.as<float>() + block_elements_);
-    r.timestep = timestep;
-    r.write_index = *write_index_.as<int64_t>();
-    r.kv_length = *kv_length_.as<int64_t>();
-    r.prompt = ids_;
-    r.q_positions.assign(q_positions_.as<int64_t>(), q_positions_.as<int64_t>() + n);
-    r.k_positions.assign(k_positions_.as<int64_t>(), k_positions_.as<int64_t>() + slots_);
-    passes_.push_back(std::move(r));
-  }
+  if (recording_)
+    record(sample, timestep, rank, predict);
   return {};
 }
 

@@ -52,7 +52,8 @@ struct PassRecord {
   std::vector<float> sample, prediction; // prediction empty in clean passes
   float timestep = 0;
   int64_t write_index = 0, kv_length = 0;
-  std::vector<int64_t> prompt, q_positions, k_positions;
+  int64_t first_frame = 0; // of the block, counted since the cache was last emptied
+  std::vector<int64_t> prompt, q_positions, k_positions; // empty where the model takes none
 };
 
 // One thread at a time uses a stream, except where a function says otherwise. Streams
@@ -133,6 +134,10 @@ private:
   std::optional<Kept> admit(int64_t position); // returns what had to go
   void take_back(const std::optional<Kept> &evicted);
   Status denoise(size_t rank);
+  int64_t place(size_t rank) const; // of a kept block, in blocks, as the model counts
+  void write_positions(size_t rank);
+  void view_segments(size_t rank);
+  void record(const float *sample, float timestep, size_t rank, bool predict);
   // One pass over the block of the given rank among the kept ones.
   Status pass(const float *sample, float timestep, size_t rank, bool predict);
   Status apply_prompts();
@@ -148,8 +153,8 @@ private:
   CacheView view_;
   int clean_schedule_ = 0;
 
-  graph::Tensor sample_, timestep_, prompt_, write_index_, kv_length_, q_positions_, k_positions_,
-      prediction_;
+  graph::Tensor sample_, timestep_, prompt_, write_index_, kv_length_, prediction_;
+  graph::Tensor q_positions_, k_positions_, q_frames_; // data null where the model takes none
   std::vector<Cache> caches_;
   int64_t block_elements_ = 0, block_tokens_ = 0, slots_ = 0;
   int64_t sink_blocks_ = 0, window_blocks_ = 0, replay_blocks_ = 0;

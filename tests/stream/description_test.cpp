@@ -35,6 +35,13 @@ TEST(Description, RefusalsNameTheKeyTheLineAndTheRange) {
   };
   const Case cases[] = {
       {"sample = \"sample\"\n", "", "inputs.sample is missing"},
+      {"q_positions = \"qp\"\n", "", "inputs.q_positions is missing, and inputs.q_frames too"},
+      {"k_positions = \"kp\"\n", "", "cache.positions is 'contiguous', which needs inputs.k_p"},
+      {"sample_shape = [3, ", "sample_shape = [16, ", "more are shown by decoder.kind 'linear'"},
+      {"kind = \"pixels\"", "kind = \"linear\"", "decoder.to_rgb is missing"},
+      {"kind = \"pixels\"", "kind = \"linear\"\nto_rgb = [1.0, 0.0]",
+       "decoder.to_rgb must be a list of 9 finite numbers"},
+      {"kind = \"pixels\"", "kind = \"pixels\"\nto_rgb = [1.0]", "is for kind 'linear'"},
       {"kind = \"x0\"", "kind = \"eps\"",
        "prediction.kind is 'eps'; it must be one of 'x0', 'flow'"},
       {"frames_per_block = 1", "frames_per_block = 0",

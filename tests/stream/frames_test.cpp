@@ -35,6 +35,17 @@ TEST(Picture, RoundsClipsAndKeepsChannelsApart) {
   EXPECT_EQ(p.rgb, (std::vector<uint8_t>{0, 0, 0, 255, 255, 255}));
 }
 
+TEST(Picture, ShowsMoreChannelsAsSumsOfThem) {
+  float s[4] = {1, -1, 0.5f, 0.25f}; // one pixel of four channels
+  const float rows[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2};
+  Picture p;
+  to_picture(s, 4, 1, 1, -1, 1, p, rows);
+  EXPECT_EQ(p.rgb, (std::vector<uint8_t>{255, 0, 255}));
+  s[0] = 0;
+  to_picture(s, 4, 1, 1, -1, 1, p, rows);
+  EXPECT_EQ(p.rgb[0], 128);
+}
+
 TEST(Picture, EnlargesToWholePixels) {
   Picture p{2, 1, {1, 2, 3, 4, 5, 6}}, q;
   enlarge(p, 2, q);

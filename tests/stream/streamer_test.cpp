@@ -61,6 +61,34 @@ TEST_F(Stream, SlotsRanksAndLengthsFollowTheRing) {
   EXPECT_EQ((std::vector<int64_t>{k[0], k[4], k[8], k[12]}), (std::vector<int64_t>{0, 12, 4, 8}));
 }
 
+TEST_F(Stream, KeysRotatedBeforeTheyAreCachedHaveStreamPositions) {
+  test::TinyStream model;
+  model.sink = 0; // then only differences count, and both ways of rotating are one
+  auto by_rank = open(model);
+  std::vector<std::vector<float>> want = blocks(*by_rank, 5);
+  ASSERT_TRUE(by_rank->push_prompt("east").ok());
+  for (std::vector<float> &b : blocks(*by_rank, 4))
+    want.push_back(std::move(b));
+  by_rank.reset(); // its files are written over
+  model.roped = true;
+  auto by_number = open(model);
+  by_number->record_passes(true);
+  for (int i = 0; i < 9; ++i) {
+    if (i == 5) // the replayed blocks keep their numbers
+      ASSERT_TRUE(by_number->push_prompt("east").ok());
+    const std::vector<float> &a = want[static_cast<size_t>(i)], b = block(*by_number);
+    for (size_t k = 0; k < a.size(); ++k)
+      ASSERT_NEAR(a[k], b[k], 1e-4) << "block " << i;
+    EXPECT_EQ(by_number->passes().back().q_positions[0], i * 4);
+    EXPECT_EQ(by_number->passes().back().first_frame, i);
+    EXPECT_TRUE(by_number->passes().back().k_positions.empty());
+    if (i == 5) { // two blocks are replayed
+      EXPECT_EQ(by_number->passes()[0].q_positions[0], 12);
+      EXPECT_EQ(by_number->passes()[1].q_positions[0], 16);
+    }
+  }
+}
+
 TEST_F(Stream, SegmentsHaveStreamPositionsAndCoalesce) {
   auto s = open();
   auto segments = [&] {

@@ -14,6 +14,7 @@ struct TinyStream {
   int64_t frames = 1, sink = 1, window = 3, replay = 2; // frames; T is 4 tokens a frame
   std::string kind = "x0", renoise = "euler", sink_recache = "refresh", spec = "tiny_self",
               nodes = "layer*.attn";
+  bool roped = false;   // keys are rotated before they are cached, by stream positions
   bool spelled = false; // attention as MatMul, Mul, Softmax, MatMul, over all slots
 };
 
@@ -29,10 +30,9 @@ inline std::string tiny_onnx(const TinyStream &s) {
   OnnxBuilder b;
   const int64_t f = s.frames, n = 4 * f, slots = (s.sink + s.window) * 4, d = 16;
   b.input("sample", kF32, {1, f, 3, 2, 2}).input("t", kF32, {1, f}).input("words", kI64, {1, 1});
-  b.input("at", kI64, {1})
-      .input("length", kI64, {1})
-      .input("qp", kI64, {1, n})
-      .input("kp", kI64, {1, slots});
+  b.input("at", kI64, {1}).input("length", kI64, {1}).input("qp", kI64, {1, n});
+  if (!s.roped)
+    b.input("kp", kI64, {1, slots});
   b.input("k0", kF32, {1, 1, slots, d}).input("v0", kF32, {1, 1, slots, d});
   b.constant<float>("table", {4, d}, wave(4 * d, 0.3f, 1));
   for (const char *w : {"wq", "wk", "wv", "wo"})
@@ -41,12 +41,13 @@ inline std::string tiny_onnx(const TinyStream &s) {
       .constant<float>("wout", {d, 3}, wave(3 * d, 5, 0.4f));
   b.constant<float>("wt", {d}, wave(d, 4, 1));
   std::vector<float> cosine, sine;
-  for (int64_t p = 0; p < slots; ++p)
+  const int64_t places = s.roped ? 256 : slots;
+  for (int64_t p = 0; p < places; ++p)
     for (int i = 0; i < 8; ++i) {
       cosine.push_back(std::cos(float(p) * std::pow(0.3f, float(i))));
       sine.push_back(std::sin(float(p) * std::pow(0.3f, float(i))));
     }
-  b.constant("cos", {slots, 8}, cosine).constant("sin", {slots, 8}, sine);
+  b.constant("cos", {places, 8}, cosine).constant("sin", {places, 8}, sine);
   b.constant<int64_t>("planes", {3}, {f, 3, 4}).constant<int64_t>("rows", {3}, {1, n, 3});
   b.constant<int64_t>("column", {3}, {1, f, 1}).constant<int64_t>("frames", {3}, {f, 4, 3});
   b.constant<int64_t>("split", {4}, {1, n, 1, d}).constant<int64_t>("merge", {3}, {1, n, d});
@@ -66,10 +67,13 @@ inline std::string tiny_onnx(const TinyStream &s) {
     b.node("MatMul", {"h", "w" + x}, {x + "1"}).node("Reshape", {x + "1", "split"}, {x + "2"});
     b.node("Transpose", {x + "2"}, {x + "3"}, {attr("perm", Dims{0, 2, 1, 3})});
   }
-  b.node("TensorScatter", {"k0", "k3", "at"}, {"k0.out"})
+  if (s.roped)
+    b.node("RotaryEmbedding", {"k3", "cos", "sin", "qp"}, {"k4"});
+  b.node("TensorScatter", {"k0", s.roped ? "k4" : "k3", "at"}, {"k0.out"})
       .node("TensorScatter", {"v0", "v3", "at"}, {"v0.out"});
   b.node("RotaryEmbedding", {"q3", "cos", "sin", "qp"}, {"qr"});
-  b.node("RotaryEmbedding", {"k0.out", "cos", "sin", "kp"}, {"kr"});
+  if (!s.roped)
+    b.node("RotaryEmbedding", {"k0.out", "cos", "sin", "kp"}, {"kr"});
   if (s.spelled) {
     b.constant<float>("scale", {1}, {0.25f});
     b.node("Transpose", {"kr"}, {"kt"}, {attr("perm", Dims{0, 1, 3, 2})})
@@ -78,7 +82,8 @@ inline std::string tiny_onnx(const TinyStream &s) {
         .node("Softmax", {"s5"}, {"p"}, {attr("axis", -1)})
         .node("MatMul", {"p", "v0.out"}, {"a0"}, {}, "layer0.values");
   } else {
-    b.node("Attention", {"qr", "kr", "v0.out", "", "", "", "length"}, {"a0"}, {}, "layer0.attn");
+    b.node("Attention", {"qr", s.roped ? "k0.out" : "kr", "v0.out", "", "", "", "length"}, {"a0"},
+           {}, "layer0.attn");
   }
   b.node("Transpose", {"a0"}, {"a1"}, {attr("perm", Dims{0, 2, 1, 3})})
       .node("Reshape", {"a1", "merge"}, {"a2"});
@@ -98,15 +103,15 @@ inline std::string tiny_toml(const TinyStream &s) {
          "\ntokens_per_frame = 4\nsample_shape = [3, 2, 2]\ndtype = \"f32\"\n"
          "[inputs]\nsample = \"sample\"\ntimestep = \"t\"\nprompt = \"words\"\nwrite_index = "
          "\"at\"\n"
-         "kv_length = \"length\"\nq_positions = \"qp\"\nk_positions = \"kp\"\n"
-         "[outputs]\nprediction = \"x0\"\n[prediction]\nkind = \"" +
-         s.kind +
+         "kv_length = \"length\"\nq_positions = \"qp\"\n" +
+         (s.roped ? "" : "k_positions = \"kp\"\n") +
+         "[outputs]\nprediction = \"x0\"\n[prediction]\nkind = \"" + s.kind +
          "\"\nclamp = [-1.0, 1.0]\n"
          "[cache]\nlayers = 1\nk_in = \"k{layer}\"\nv_in = \"v{layer}\"\nk_out = \"k{layer}.out\"\n"
          "v_out = \"v{layer}.out\"\nsink_frames = " +
-         num(s.sink) + "\nwindow_frames = " + num(s.window) +
-         "\npositions = \"contiguous\"\n[schedule]\ntimesteps = [1.0, 0.5]\nrenoise = \"" +
-         s.renoise +
+         num(s.sink) + "\nwindow_frames = " + num(s.window) + "\npositions = \"" +
+         (s.roped ? "stream" : "contiguous") +
+         "\"\n[schedule]\ntimesteps = [1.0, 0.5]\nrenoise = \"" + s.renoise +
          "\"\nclean_timestep = 0.0\n[recache]\non = \"prompt\"\nreplay_frames = " + num(s.replay) +
          "\norder = \"sequential\"\nsink = \"" + s.sink_recache +
          "\"\n[prompt]\nkind = \"words\"\nwords = 1\n"

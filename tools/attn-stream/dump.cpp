@@ -2,14 +2,16 @@
 #include "tools/attn-stream/dump.h"
 
 #include "runtime/base/npy.h"
+#include "runtime/base/write_file.h"
 #include "runtime/ops/kv_cache.h"
 #include <cstdio>
 #include <filesystem>
 
 namespace attn::tool {
 
-Status dump_block(const std::string &folder, stream::Streamer &streamer,
-                  std::span<const float> block) {
+// The folder of the last block, made where it is missing.
+static Result<std::string> block_folder(const std::string &folder,
+                                        const stream::Streamer &streamer) {
   char number[24];
   std::snprintf(number, sizeof number, "/%05llu/",
                 static_cast<unsigned long long>(streamer.blocks() - 1));
@@ -18,9 +20,20 @@ Status dump_block(const std::string &folder, stream::Streamer &streamer,
   std::filesystem::create_directories(base, error);
   if (error)
     return Status::environment("cannot create the folder: ", error.message()).at(base);
-  const stream::Description &d = streamer.description();
+  return base;
+}
+
+static std::vector<int64_t> block_shape(const stream::Description &d) {
   std::vector<int64_t> shape = {d.frames_per_block};
   shape.insert(shape.end(), d.sample_shape.begin(), d.sample_shape.end());
+  return shape;
+}
+
+Status dump_block(const std::string &folder, stream::Streamer &streamer,
+                  std::span<const float> block) {
+  ATTN_ASSIGN_OR_RETURN(const std::string base, block_folder(folder, streamer));
+  const stream::Description &d = streamer.description();
+  const std::vector<int64_t> shape = block_shape(d);
   ATTN_RETURN_IF_ERROR(write_npy(base + "x0.npy", ElementType::f32, shape, block.data()));
   for (size_t layer = 0; layer < d.k_in.size(); ++layer)
     for (int which = 0; which < 2; ++which) {
@@ -36,6 +49,32 @@ Status dump_block(const std::string &folder, stream::Streamer &streamer,
                                      scales ? wide.data() : rows->data));
     }
   return {};
+}
+
+Status dump_passes(const std::string &folder, const stream::Streamer &streamer) {
+  ATTN_ASSIGN_OR_RETURN(const std::string base, block_folder(folder, streamer));
+  const std::vector<int64_t> shape = block_shape(streamer.description());
+  std::string list;
+  char number[8];
+  int count = 0;
+  for (const stream::PassRecord &pass : streamer.passes()) {
+    std::snprintf(number, sizeof number, "_%02d", count++);
+    ATTN_RETURN_IF_ERROR(
+        write_npy(base + "sample" + number + ".npy", ElementType::f32, shape, pass.sample.data()));
+    if (!pass.prediction.empty())
+      ATTN_RETURN_IF_ERROR(write_npy(base + "prediction" + number + ".npy", ElementType::f32, shape,
+                                     pass.prediction.data()));
+    std::string ids;
+    for (int64_t id : pass.prompt)
+      ids += (ids.empty() ? "" : ", ") + std::to_string(id);
+    char level[32];
+    std::snprintf(level, sizeof level, "%.9g", static_cast<double>(pass.timestep));
+    list += concat(list.empty() ? "[" : ",\n ", "{\"timestep\": ", std::string(level),
+                   ", \"first_frame\": ", pass.first_frame, ", \"write_index\": ", pass.write_index,
+                   ", \"kv_length\": ", pass.kv_length, ", \"prompt\": [", ids, "]}");
+  }
+  list += list.empty() ? "[]\n" : "]\n";
+  return write_file(base + "passes.json", {std::as_bytes(std::span<const char>(list))});
 }
 
 } // namespace attn::tool

@@ -32,7 +32,7 @@ extern "C" void on_interrupt(int signal_number) {
 struct Options {
   stream::StreamerOptions stream;
   std::optional<std::string> prompt; // absent: the model's
-  std::string out, stats, dump, recache = "full", precision = "f32", kv = "auto";
+  std::string out, stats, dump, dump_passes, recache = "full", precision = "f32", kv = "auto";
   std::vector<std::string> switches;
   uint64_t frames = 240;
   int64_t scale = 0;
@@ -115,7 +115,8 @@ Status make_frames(const Options &options, stream::Streamer &streamer, stream::F
       if (options.frames && written >= options.frames)
         break;
       stream::to_picture(block->data() + f * d.frame_elements(), d.sample_shape[0],
-                         d.sample_shape[1], d.sample_shape[2], d.range_low, d.range_high, picture);
+                         d.sample_shape[1], d.sample_shape[2], d.range_low, d.range_high, picture,
+                         d.to_rgb);
       if (writer)
         status = writer->write(picture);
       ++written;
@@ -124,6 +125,8 @@ Status make_frames(const Options &options, stream::Streamer &streamer, stream::F
                 std::chrono::duration<double>(Clock::now() - start).count());
     if (status.ok() && !options.dump.empty())
       status = tool::dump_block(options.dump, streamer, *block);
+    if (status.ok() && !options.dump_passes.empty())
+      status = tool::dump_passes(options.dump_passes, streamer);
     progress.update(written, stats.end_to_end_fps());
   }
   progress.finish();
@@ -158,11 +161,12 @@ Status check_outputs(const Options &options) {
                          "it out");
   if (!options.stats.empty())
     ATTN_RETURN_IF_ERROR(check_folder_of(options.stats));
-  if (!options.dump.empty()) {
+  for (const std::string &folder : {options.dump, options.dump_passes}) {
     std::error_code error;
-    std::filesystem::create_directories(options.dump, error);
+    if (!folder.empty())
+      std::filesystem::create_directories(folder, error);
     if (error)
-      return Status::environment("cannot create the folder: ", error.message()).at(options.dump);
+      return Status::environment("cannot create the folder: ", error.message()).at(folder);
   }
   return {};
 }
@@ -200,6 +204,7 @@ Status run(const Options &options) {
         streamer->push_prompt(s.prompt, {}, s.frame / per_block + (s.frame % per_block != 0)),
         concat("--switch ", s.frame)));
   streamer->session().profile(options.profile);
+  streamer->record_passes(!options.dump_passes.empty());
 
   stream::FrameFormat format;
   format.width = d.sample_shape[2];
@@ -318,6 +323,8 @@ int main(int argc, char **argv) {
                "run attention nodes without a compiled kernel by the slow reference");
   app.add_option("--dump", options.dump,
                  "folder for the state after every block, to compare runtimes");
+  app.add_option("--dump-passes", options.dump_passes,
+                 "folder for what every pass of the model was given and made");
   app.add_flag("--profile", options.profile, "time every node of the graph");
   app.add_flag("--quiet", options.quiet, "print errors only");
   return tool::run_tool(app, argc, argv, [&] {

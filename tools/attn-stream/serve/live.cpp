@@ -85,7 +85,7 @@ bool Live::wait_until(Clock::time_point due) {
 Status Live::show(const float *sample, uint64_t number) {
   const stream::Description &d = streamer_.description();
   stream::to_picture(sample, d.sample_shape[0], d.sample_shape[1], d.sample_shape[2], d.range_low,
-                     d.range_high, picture_);
+                     d.range_high, picture_, d.to_rgb);
   if (writer_)
     ATTN_RETURN_IF_ERROR(writer_->write(picture_));
   auto jpeg = std::make_shared<std::string>();
