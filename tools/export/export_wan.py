@@ -1,0 +1,76 @@
+"""Write Wan 2.1's transformer as a streaming ONNX model: step.onnx, stream.toml, specs.
+
+    python export_wan.py small FOLDER                 # generated weights
+    python export_wan.py 1.3b FOLDER --type bf16      # weights beside the model
+    python export_wan.py 1.3b FOLDER --checkpoint DIR # a diffusers folder
+
+Generated weights need NumPy and onnx alone; a checkpoint needs diffusers and PyTorch.
+"""
+import argparse
+import pathlib
+
+import wan_stream
+from wan_config import PRESETS
+from wan_graph import build
+from wan_weights import Generated, word_table
+from weight_file import WeightFile
+
+
+class Weights:
+    """The transformer's tensors and the table of words, by name."""
+
+    def __init__(self, config, seed, tensors):
+        self.tensors, self.words = tensors, word_table(config, seed)
+
+    def __getitem__(self, name):
+        return self.words if name == "words.table" else self.tensors[name]
+
+
+def checkpoint(folder, config):
+    """The tensors of a diffusers folder, checked against the sizes."""
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    import wan_weights
+    model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    for name, shape in wan_weights.shapes(config).items():
+        if name not in state or state[name].shape != shape:
+            found = state[name].shape if name in state else "nothing"
+            raise SystemExit(f"{folder}: {name} is {found}; {config.name} has {shape}")
+    return state
+
+
+def export(config, folder, seed=1, store_type="inline", tensors=None):
+    """Write everything into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = None
+    if store_type != "inline":
+        store = WeightFile(folder / "weights.bin", narrow=store_type == "bf16")
+    weights = Weights(config, seed, tensors or Generated(config, seed))
+    model = build(config, weights, store, about=f"tools/export/export_wan.py, seed {seed}")
+    if store:
+        store.close()
+    (folder / "step.onnx").write_bytes(model.SerializeToString())
+    wan_stream.write(config, folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("size", choices=PRESETS)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=1, help="of generated weights")
+    parser.add_argument("--type", choices=["inline", "f32", "bf16"],
+                        help="weights in the model, or beside it as f32 or bf16 "
+                        "(default: inline, f32 for 1.3b)")
+    parser.add_argument("--checkpoint", help="folder of a diffusers WanTransformer3DModel")
+    options = parser.parse_args()
+    config = PRESETS[options.size]
+    tensors = checkpoint(options.checkpoint, config) if options.checkpoint else None
+    store = options.type or ("f32" if options.size == "1.3b" else "inline")
+    export(config, options.folder, options.seed, store, tensors)
+    print(f"{options.folder}: {config.name}, {config.layers} layers of {config.dim}")
+
+
+if __name__ == "__main__":
+    main()
