@@ -156,6 +156,8 @@ LogicalResult KernelBuilder::buildStep(Region &region, bool masked) {
 FailureOr<SmallVector<Value>> KernelBuilder::buildWalk() {
   int64_t rows = options.blockQ, qkDim = original.getQkDim(), vDim = original.getVDim();
   Type row = tileType({rows}, f32), out = tileType({rows, vDim}, f32);
+  if (options.sortRows && failed(buildSortRows()))
+    return failure();
   q = tile::LoadQueriesOp::create(builder, loc, tileType({rows, qkDim}, qType), plan.q);
   if (quantized) {
     auto op = tile::QuantizeOp::create(builder, loc, tileType({rows, qkDim}, kvType), row, q);
@@ -273,7 +275,7 @@ namespace {
 struct AttnToTile : mlir::attn::impl::AttnToTileBase<AttnToTile> {
   using AttnToTileBase::AttnToTileBase;
   void runOnOperation() override {
-    TileOptions options{blockQ, blockK, variant, floatType};
+    TileOptions options{blockQ, blockK, variant, floatType, sortRows};
     ModuleOp module = getOperation();
     OpBuilder builder(&getContext());
     builder.setInsertionPointToEnd(module.getBody());

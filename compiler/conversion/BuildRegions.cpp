@@ -3,9 +3,34 @@
 #include "compiler/conversion/KernelBuilder.h"
 
 #include "compiler/conversion/Classify.h"
+#include "compiler/conversion/RowTraits.h"
+
+#include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
 using namespace mlir::attn;
+
+IntRange KernelBuilder::headRange() {
+  IntRange heads = kItemRange;
+  if (original.getHeads())
+    heads.max = original.getHeads() - 1;
+  return heads;
+}
+
+// Lowers `scratch` into `region`; its arguments become i32 that lie in `ranges`.
+LogicalResult KernelBuilder::lowerInto(Region &region, Block &scratch, ArrayRef<IntRange> ranges) {
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&region, {}, SmallVector<Type>(ranges.size(), i32),
+                                     SmallVector<Location>(ranges.size(), loc));
+  SmallVector<LoweredValue> arguments;
+  for (auto [value, range] : llvm::zip_equal(block->getArguments(), ranges))
+    arguments.push_back({value, range});
+  auto results = lowerScalars(builder, scratch, arguments, tables());
+  if (failed(results))
+    return failure();
+  tile::YieldOp::create(builder, loc, *results);
+  return success();
+}
 
 // The classify region: the mask over intervals of positions.
 LogicalResult KernelBuilder::buildClassify(Region &region) {
@@ -17,10 +42,7 @@ LogicalResult KernelBuilder::buildClassify(Region &region) {
   scratch.addArguments(types, locs);
   builder.setInsertionPointToEnd(&scratch);
   using Classify = tile::ForKeysOp::ClassifyArg;
-  IntRange positions{0, kMaxPosition};
-  IntRange heads = kItemRange;
-  if (original.getHeads())
-    heads.max = original.getHeads() - 1;
+  IntRange positions{0, kMaxPosition}, heads = headRange();
   auto argument = [&](Classify which) { return scratch.getArgument(which); };
   ClassifyBox box{{argument(Classify::QLow), argument(Classify::QHigh), positions},
                   {argument(Classify::KLow), argument(Classify::KHigh), positions},
@@ -30,17 +52,8 @@ LogicalResult KernelBuilder::buildClassify(Region &region) {
   Truth truth = emitClassification(builder, source, box, original);
   tile::YieldOp::create(builder, loc, ValueRange{truth.any, truth.all});
 
-  Block *block = builder.createBlock(&region, {}, types, locs);
-  SmallVector<LoweredValue> arguments;
-  for (auto [index, value] : llvm::enumerate(block->getArguments()))
-    arguments.push_back({value, index < 4                 ? positions
-                                : index == Classify::Head ? heads
-                                                          : kItemRange});
-  auto results = lowerScalars(builder, scratch, arguments, tables());
-  if (failed(results))
-    return failure();
-  tile::YieldOp::create(builder, loc, *results);
-  return success();
+  return lowerInto(region, scratch,
+                   {positions, positions, positions, positions, heads, kItemRange});
 }
 
 // A cut region: attn scalars into a scratch block, then lowered.
@@ -54,15 +67,62 @@ LogicalResult KernelBuilder::buildCuts(Region &region, const Cuts &cuts) {
   SmallVector<Value> values =
       cuts.emit(builder, loc, scratch.getArgument(0), scratch.getArgument(1));
   tile::YieldOp::create(builder, loc, values);
-  Block *block = builder.createBlock(&region, {}, types, locs);
-  SmallVector<LoweredValue> arguments;
-  for (Value value : block->getArguments())
-    arguments.push_back({value, IntRange{0, kMaxPosition}});
-  auto results = lowerScalars(builder, scratch, arguments, tables());
-  if (failed(results))
-    return failure();
-  tile::YieldOp::create(builder, loc, *results);
-  return success();
+  IntRange positions{0, kMaxPosition};
+  return lowerInto(region, scratch, {positions, positions});
+}
+
+// The traits of rows, and the mask over boxes of them, where runs of rows are not the
+// best sets of rows.
+LogicalResult KernelBuilder::buildSortRows() {
+  RowTraits traits = findRowTraits(*mask, original, options.blockQ);
+  if (traits.axes.empty())
+    return success();
+  auto op = tile::SortRowsOp::create(builder, loc, traits.axes);
+  IntRange positions{0, kMaxPosition}, heads = headRange();
+  OpBuilder::InsertionGuard guard(builder);
+  {
+    Block scratch;
+    IRMapping map;
+    for (unsigned which : {AttentionOp::MaskQuery, AttentionOp::MaskHead, AttentionOp::MaskBatch}) {
+      Value argument = mask->getArgument(which);
+      map.map(argument, scratch.addArgument(argument.getType(), loc));
+    }
+    builder.setInsertionPointToEnd(&scratch);
+    for (Operation &op : mask->without_terminator())
+      if (llvm::all_of(op.getOperands(), [&](Value operand) { return map.contains(operand); }))
+        builder.clone(op, map);
+    SmallVector<Value> values;
+    for (Value trait : traits.values) {
+      Value value = map.lookup(trait);
+      if (value.getType().isInteger(1))
+        value = arith::ExtUIOp::create(builder, loc, i32, value);
+      values.push_back(value);
+    }
+    tile::YieldOp::create(builder, loc, values);
+    if (failed(lowerInto(op.getTraits(), scratch, {positions, heads, kItemRange})))
+      return failure();
+  }
+  Block scratch;
+  SmallVector<IntRange> ranges;
+  auto argument = [&](IntRange range) -> Value {
+    ranges.push_back(range);
+    return scratch.addArgument(i32, loc);
+  };
+  builder.setInsertionPointToEnd(&scratch);
+  ClassifyBox box;
+  for (auto [trait, range] : llvm::zip_equal(traits.values, traits.ranges)) {
+    Value low = argument(range), high = argument(range);
+    box.known[trait] = {low, high, range};
+  }
+  Value low = argument(positions), high = argument(positions);
+  box.key = {low, high, positions};
+  box.query = box.key; // of what traits are computed from; nothing needs it
+  Value head = argument(heads), batch = argument(kItemRange);
+  box.head = {head, head, heads};
+  box.batch = {batch, batch, kItemRange};
+  Truth truth = emitClassification(builder, *mask, box, original);
+  tile::YieldOp::create(builder, loc, ValueRange{truth.any, truth.all});
+  return lowerInto(op.getClassify(), scratch, ranges);
 }
 
 LogicalResult KernelBuilder::buildMask(Value &scores, Value keys) {

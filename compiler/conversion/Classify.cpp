@@ -123,8 +123,7 @@ bool Classifier::visitSortedTable(TableLoadOp op) {
 }
 
 // Whether `value` is `factor` times numbers that are at least 1.
-static bool isMultiple(Value value, Value factor,
-                       llvm::function_ref<IntRange(Value)> rangeOf) {
+static bool isMultiple(Value value, Value factor, llvm::function_ref<IntRange(Value)> rangeOf) {
   if (value == factor)
     return true;
   auto param = value.getDefiningOp<ParamOp>(), other = factor.getDefiningOp<ParamOp>();
@@ -135,10 +134,9 @@ static bool isMultiple(Value value, Value factor,
   if (constant && same)
     return constant.getValue() == same.getValue();
   auto product = value.getDefiningOp<arith::MulIOp>();
-  return product && ((isMultiple(product.getLhs(), factor, rangeOf) &&
-                      rangeOf(product.getRhs()).positive()) ||
-                     (isMultiple(product.getRhs(), factor, rangeOf) &&
-                      rangeOf(product.getLhs()).positive()));
+  return product &&
+         ((isMultiple(product.getLhs(), factor, rangeOf) && rangeOf(product.getRhs()).positive()) ||
+          (isMultiple(product.getRhs(), factor, rangeOf) && rangeOf(product.getLhs()).positive()));
 }
 
 // x // (n * m) * n lies within n below x, so it wraps only where x is extreme; and
@@ -159,15 +157,13 @@ Interval Classifier::product(Value left, Value right) {
     dividend = subRange(positions(coord.getToken()).range, rangeOf(coord.getBase()));
   }
   if (divisor && !dividend.isAll() && isMultiple(divisor, right, rangeOf)) {
-    IntRange range =
-        IntRange::orAll(std::min<int64_t>(dividend.min, 0) - factor.range.max,
-                        std::max<int64_t>(dividend.max, 0));
+    IntRange range = IntRange::orAll(std::min<int64_t>(dividend.min, 0) - factor.range.max,
+                                     std::max<int64_t>(dividend.max, 0));
     if (!range.isAll())
       return b.mulWithin(plain, factor, range);
   }
   auto sum = left.getDefiningOp<arith::AddIOp>();
-  if (sum && integer(sum.getRhs()).isPoint() &&
-      !mayWrapMul(rangeOf(sum.getRhs()), factor.range))
+  if (sum && integer(sum.getRhs()).isPoint() && !mayWrapMul(rangeOf(sum.getRhs()), factor.range))
     return b.add(product(sum.getLhs(), right), b.mul(integer(sum.getRhs()), factor));
   return b.mul(plain, factor);
 }
@@ -293,6 +289,14 @@ Truth Classifier::run(Block &mask) {
   for (Operation &op : mask.without_terminator()) {
     intervals.setLoc(op.getLoc());
     Type type = op.getResult(0).getType();
+    if (auto known = box.known.find(op.getResult(0)); known != box.known.end()) {
+      if (type.isInteger(1))
+        truths[known->first] =
+            intervals.compare(arith::CmpIPredicate::ne, known->second, intervals.constant(0));
+      else
+        integers[known->first] = known->second;
+      continue;
+    }
     bool usesToken = llvm::any_of(op.getOperandTypes(), llvm::IsaPred<PositionType>);
     if (!usesToken && copied(op)) {
       // A single float may be known to be finite as well.

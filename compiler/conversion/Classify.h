@@ -10,6 +10,9 @@ namespace mlir::attn {
 struct ClassifyBox {
   Interval query, key;
   Interval head, batch;
+  /// Values of the mask (i32, or i1 as 0 and 1) that are known to lie in an interval;
+  /// the rest is derived from these instead of from what they are computed of.
+  DenseMap<Value, Interval> known{};
 };
 
 /// Emits at `builder`'s insertion point what the scalar region `mask` (of an

@@ -43,6 +43,9 @@ private:
   /// A part has neither sink logit nor output expression: its merge applies them.
   bool isWhole() { return merge || !original.getPartial(); }
   LogicalResult buildClassify(Region &region);
+  LogicalResult buildSortRows();
+  LogicalResult lowerInto(Region &region, Block &scratch, ArrayRef<IntRange> ranges);
+  IntRange headRange();
   LogicalResult buildCuts(Region &region, const Cuts &cuts);
   LogicalResult buildStep(Region &region, bool masked);
   LogicalResult buildMask(Value &scores, Value keys);

@@ -21,6 +21,7 @@ struct TileOptions {
   int64_t blockQ = 48, blockK = 96;
   std::string variant = "f32";   ///< f32, bf16, f16 or int8
   std::string floatType = "f32"; ///< q and o of int8; empty: the spec's
+  bool sortRows = false;         ///< whether the target takes tile.sort_rows
 };
 
 /// Replaces the named patterns below `op` by scalar predicates.

@@ -29,6 +29,8 @@ def AttnToTile : Pass<"attn-to-tile", "::mlir::ModuleOp"> {
     Option<"variant", "variant", "std::string", "\"f32\"", "f32, bf16, f16 or int8">,
     Option<"floatType", "float-type", "std::string", "\"f32\"",
            "Type of q and o of the int8 variant: f32, bf16, f16; empty: the spec's">,
+    Option<"sortRows", "sort-rows", "bool", "false",
+           "Say in which order of its rows a tile's vectors attend the fewest keys">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::tile::TileDialect"];

@@ -2,6 +2,8 @@
 #include "compiler/explain/Explain.h"
 
 #include <chrono>
+#include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -55,7 +57,41 @@ std::optional<MaskView> MaskView::create(tile::KernelOp kernel, std::string &rea
     if (!view.queryCuts || !view.keyCuts)
       return std::nullopt;
   }
+  for (auto sort : kernel.getBody().getOps<tile::SortRowsOp>()) {
+    view.traits = RegionEvaluator::create(sort.getTraits().front(), firstTable, reason);
+    if (!view.traits)
+      return std::nullopt;
+    view.axes = sort.getAxes().vec();
+  }
   return view;
+}
+
+std::vector<int64_t> MaskView::rowsOfLanes(int64_t qLow, int64_t count, int64_t width,
+                                           const EvaluatorInputs &inputs) {
+  std::vector<int64_t> rows(count);
+  std::iota(rows.begin(), rows.end(), 0);
+  if (!traits)
+    return rows;
+  // Slowest trait, strip, fastest trait, place within the strip, row.
+  std::vector<std::array<int64_t, 5>> keys(count);
+  int64_t least = INT64_MAX, greatest = INT64_MIN;
+  for (int64_t row : rows) {
+    const auto &values =
+        traits->run({integer(qLow + row), integer(inputs.head), integer(inputs.batch)}, inputs);
+    size_t fast = axes.size() - 1;
+    keys[row] = {fast > 1 ? values[axes[0]].i : 0, 0, values[axes[fast]].i,
+                 values[axes[fast - 1]].i, row};
+    least = std::min(least, keys[row][3]);
+    greatest = std::max(greatest, keys[row][3]);
+  }
+  int64_t side = int64_t(std::ceil(std::sqrt(double(width)))), places = greatest - least + 1;
+  int64_t strips = (places + side - 1) / side, size = (places + strips - 1) / strips;
+  for (auto &key : keys) {
+    int64_t place = key[3] - least;
+    key[1] = place / size, key[3] = place % size;
+  }
+  std::sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) { return keys[a] < keys[b]; });
+  return rows;
 }
 
 std::pair<bool, bool> MaskView::classify(PositionRange q, PositionRange k,

@@ -39,6 +39,10 @@ public:
   bool admits(int64_t qPosition, int64_t kPosition, const EvaluatorInputs &inputs);
   /// How many pairs of a box are admitted.
   double count(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
+  /// The rows of the tile [qLow, qLow + count) as the lanes of a CPU kernel with vectors
+  /// of `width` have them (cpu/SortRows.cpp), counted from qLow.
+  std::vector<int64_t> rowsOfLanes(int64_t qLow, int64_t count, int64_t width,
+                                   const EvaluatorInputs &inputs);
   /// (any, all) of a box, not asked about part by part.
   std::pair<bool, bool> classify(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
@@ -50,8 +54,10 @@ private:
       : blockQ(blockQ), blockK(blockK), classifier(std::move(classifier)), mask(std::move(mask)) {}
 
   RegionEvaluator classifier;
-  std::optional<RegionEvaluator> mask; // absent: every pair is admitted
+  std::optional<RegionEvaluator> mask;               // absent: every pair is admitted
   std::optional<RegionEvaluator> queryCuts, keyCuts; // absent: ranges are not cut
+  std::optional<RegionEvaluator> traits;             // absent: rows are not sorted
+  std::vector<int64_t> axes;                         // of the traits
 };
 
 /// Per head; multiply work by heads and batch.

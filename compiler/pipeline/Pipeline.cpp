@@ -81,7 +81,8 @@ bool mlir::attn::parseTarget(StringRef text, StringRef variant, StringRef floatT
     requests.push_back({TargetKind::cpu, "avx2"});
     return true;
   }
-  error = ("unknown target '" + text + "'; targets are cpu, ptx and spirv, each optionally with an "
+  error = ("unknown target '" + text +
+           "'; targets are cpu, ptx and spirv, each optionally with an "
            "architecture such as cpu:avx2")
               .str();
   return false;
@@ -97,9 +98,12 @@ std::string mlir::attn::defaultVariant(const ::attn::spec::AttentionSpec &spec) 
 std::string mlir::attn::queryType(const ::attn::spec::AttentionSpec &spec) {
   using ::attn::spec::Element;
   switch (spec.types.q) {
-  case Element::F32: return "f32";
-  case Element::F16: return "f16";
-  default: return "bf16";
+  case Element::F32:
+    return "f32";
+  case Element::F16:
+    return "f16";
+  default:
+    return "bf16";
   }
 }
 
@@ -130,9 +134,12 @@ static std::optional<CpuSchedule> chooseSchedule(const TargetRequest &target,
 
 static BlockShape chooseBlocks(const TargetRequest &target, const KernelShape &shape) {
   switch (target.kind) {
-  case TargetKind::cpu: return chooseCpuBlocks(target.arch, shape);
-  case TargetKind::ptx: return choosePtxBlocks(target.arch, shape);
-  case TargetKind::spirv: return chooseSpirvBlocks(target.arch, shape);
+  case TargetKind::cpu:
+    return chooseCpuBlocks(target.arch, shape);
+  case TargetKind::ptx:
+    return choosePtxBlocks(target.arch, shape);
+  case TargetKind::spirv:
+    return chooseSpirvBlocks(target.arch, shape);
   }
   return {};
 }
@@ -148,8 +155,8 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
     return nullptr;
   KernelShape shape = kernelShape(attention, variant);
   std::optional<CpuSchedule> schedule = chooseSchedule(target, shape, cpuSchedules);
-  BlockShape blocks = schedule ? cpuBlocks(*findCpuArch(target.arch), *schedule)
-                               : chooseBlocks(target, shape);
+  BlockShape blocks =
+      schedule ? cpuBlocks(*findCpuArch(target.arch), *schedule) : chooseBlocks(target, shape);
   PassManager passes(&context);
   passes.addPass(createAttnExpandPatterns());
   passes.addPass(createCanonicalizerPass());
@@ -158,6 +165,7 @@ OwningOpRef<ModuleOp> mlir::attn::lowerToTile(MLIRContext &context,
   options.blockK = blocks.k;
   options.variant = variant.str();
   options.floatType = floatType.str();
+  options.sortRows = target.kind == TargetKind::cpu;
   passes.addPass(createAttnToTile(options));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
@@ -175,8 +183,10 @@ static FailureOr<TargetOutput> compileFor(const TargetRequest &target, ModuleOp 
   switch (target.kind) {
   case TargetKind::cpu:
     return compileCpu(module, target.arch, stopAfter, options.objectPrefix, options.quick);
-  case TargetKind::ptx: return compilePtx(module, target.arch, stopAfter);
-  case TargetKind::spirv: return compileSpirv(module, target.arch, stopAfter);
+  case TargetKind::ptx:
+    return compilePtx(module, target.arch, stopAfter);
+  case TargetKind::spirv:
+    return compileSpirv(module, target.arch, stopAfter);
   }
   return failure();
 }
@@ -334,7 +344,7 @@ bool mlir::attn::compileSpec(const ::attn::spec::CheckedSpec &spec, const Compil
   }
   bool good = true;
   StringRef last;
-  for (Job &job : jobs) { // in order, so that a bundle is the same on every machine
+  for (Job &job : jobs) {   // in order, so that a bundle is the same on every machine
     if (last != job.errors) // what is wrong with an attention is found for each kernel
       errors << job.errors;
     last = job.errors;

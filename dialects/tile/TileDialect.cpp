@@ -17,12 +17,12 @@ using namespace mlir::tile;
 #include "dialects/tile/TileTypes.cpp.inc"
 
 namespace {
-/// Constants of classify and of the bodies stay there: targets inline these
+/// Constants of these regions stay there: targets inline these
 /// regions one by one into the code they build.
 struct KeepConstantsInside : DialectFoldInterface {
   using DialectFoldInterface::DialectFoldInterface;
   bool shouldMaterializeInto(Region *region) const final {
-    return isa<ForKeysOp>(region->getParentOp());
+    return isa<ForKeysOp, SortRowsOp>(region->getParentOp());
   }
 };
 } // namespace

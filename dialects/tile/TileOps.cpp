@@ -214,6 +214,24 @@ LogicalResult ForKeysOp::verify() {
   return success();
 }
 
+LogicalResult SortRowsOp::verify() {
+  Builder b(getContext());
+  unsigned count = getTraitCount();
+  SmallVector<Type> row(3, b.getI32Type()), traits(count, b.getI32Type());
+  SmallVector<Type> box(2 * count + 4, b.getI32Type()), truths(2, b.getI1Type());
+  if (failed(expectRegion(*this, "traits", getTraits(), row, traits)) ||
+      failed(expectScalarOps("traits", getTraits())) ||
+      failed(expectRegion(*this, "classify", getClassify(), box, truths)) ||
+      failed(expectScalarOps("classify", getClassify())))
+    return failure();
+  if (getAxes().size() != 2 && getAxes().size() != 3)
+    return emitOpError("sorts by ") << getAxes().size() << " traits; must be two or three";
+  for (int64_t axis : getAxes())
+    if (axis < 0 || axis >= int64_t(count))
+      return emitOpError("sorts by trait ") << axis << " of " << count;
+  return success();
+}
+
 LogicalResult MergePartsOp::verify() {
   Type f32 = Float32Type::get(getContext());
   if (failed(expectRank(*this, "output", getOut(), 2)))

@@ -144,6 +144,43 @@ def Tile_ForKeysOp : Tile_Op<"for_keys", [SingleBlock]> {
   let hasVerifier = 1;
 }
 
+def Tile_SortRowsOp : Tile_Op<"sort_rows", [SingleBlock]> {
+  let summary = "Bring together the query rows that attend nearly the same keys";
+  let description = [{
+    The traits of a query row are all that the mask reads of it: rows whose traits are
+    equal attend the same keys. `traits` yields them for the position of one row.
+    `classify` is that of tile.for_keys for a box of traits instead of a range of
+    positions: it sees the least and the greatest of each, the range of key positions,
+    head and batch entry, and yields (any, all).
+
+    A target may work on the rows of a work item in any order; the op means nothing
+    else. It says which order leaves the fewest keys to a vector of neighbouring rows:
+    by the traits `axes`, from the slowest to the fastest along the rows. The last two
+    are to be taken together, in patches. A neighbourhood of 15 in rows of 24 tokens:
+
+    ```mlir
+    tile.sort_rows by [0, 1] traits {
+    ^bb0(%q: i32, %head: i32, %batch: i32):
+      %c24 = arith.constant 24 : i32
+      %y = arith.divui %q, %c24 : i32
+      %x = arith.remui %q, %c24 : i32
+      tile.yield %y, %x : i32, i32
+    } classify {
+    ^bb0(%y_lo: i32, %y_hi: i32, %x_lo: i32, %x_hi: i32, %k_lo: i32, %k_hi: i32, %head: i32, %batch: i32):
+      ...
+      tile.yield %any, %all : i1, i1
+    }
+    ```
+  }];
+  let arguments = (ins DenseI64ArrayAttr:$axes);
+  let regions = (region SizedRegion<1>:$traits, SizedRegion<1>:$classify);
+  let assemblyFormat = "`by` $axes `traits` $traits `classify` $classify attr-dict";
+  let extraClassDeclaration = [{
+    unsigned getTraitCount() { return getTraits().front().getTerminator()->getNumOperands(); }
+  }];
+  let hasVerifier = 1;
+}
+
 def Tile_MergePartsOp : Tile_Op<"merge_parts", [MemoryEffects<[MemRead]>]> {
   let summary = "Fold partial results over disjoint keys into an online softmax";
   let description = [{

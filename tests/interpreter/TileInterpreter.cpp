@@ -81,8 +81,8 @@ void Item::forBlocks(const mlir::attn::KeyClasses &classes,
     for (int64_t begin = 0; begin < segment.length; begin += blockK) {
       KeyBlock block{segment.firstSlot + begin, segment.firstPosition + begin,
                      std::min<int64_t>(blockK, segment.length - begin)};
-      TileAnswer answer = classifyTile(classes, low, high, block.position,
-                                       block.position + block.count - 1, env);
+      TileAnswer answer =
+          classifyTile(classes, low, high, block.position, block.position + block.count - 1, env);
       if (!answer.any) {
         ++result.empty;
         continue;
@@ -290,6 +290,7 @@ void Item::runOp(Operation &op) {
       .Case([&](tile::ScoreFactorOp op) {
         scalars[op.getResult()] = {0, (op.getPlain() ? 1 : call.scale) / std::log(2.0)};
       })
+      .Case([&](tile::SortRowsOp) {}) // rows are computed one by one
       .Case([&](tile::SoftmaxInitOp op) {
         tiles[op.getMax()] = tileOf(op.getMax().getType());
         for (double &value : tiles[op.getMax()].values)

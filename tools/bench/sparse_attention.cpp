@@ -2,7 +2,7 @@
 // same shape, the two alternating. `of_ideal` is density x dense time / time. `visited` is
 // the share of pairs in tiles that are not empty; `of_ideal` can hardly exceed `bound`,
 // density over the share of pairs that a vector of rows computes for the keys that one of
-// them attends.
+// them attends, with the rows in the kernel's order.
 #include "compiler/explain/Explain.h"
 #include "compiler/pipeline/Pipeline.h"
 #include "tools/attn-run/host_call.h"
@@ -64,11 +64,13 @@ double bound_of(mlir::attn::MaskView &view, const mlir::attn::CallShape &shape, 
   size_t stride = partial.size() / most + 1, seen = 0;
   for (size_t i = 0; i < partial.size(); i += stride, ++seen) {
     const Tile &tile = partial[i];
-    for (int64_t first = tile.q_low; first < tile.q_high; first += width)
+    std::vector<int64_t> order =
+        view.rowsOfLanes(tile.q_low, tile.q_high - tile.q_low, width, shape.inputs);
+    for (size_t first = 0; first < order.size(); first += size_t(width))
       for (int64_t k = tile.k_low; k < tile.k_high; ++k) {
-        int64_t rows = std::min(width, tile.q_high - first), some = 0;
-        for (int64_t row = 0; row < rows; ++row)
-          some += view.admits(first + row, k, shape.inputs);
+        size_t rows = std::min(size_t(width), order.size() - first), some = 0;
+        for (size_t row = first; row < first + rows; ++row)
+          some += view.admits(tile.q_low + order[row], k, shape.inputs);
         admitted += double(some);
         pairs += some ? double(rows) : 0;
       }

@@ -61,8 +61,8 @@ bool DecodeLowering::fits(tile::KernelOp kernel, const CpuArch &arch) {
     return false;
   for (Operation &op : kernel.getBody().front())
     if (!isTopScalar(op) &&
-        !isa<tile::LoadQueriesOp, tile::QuantizeOp, tile::SoftmaxInitOp, tile::ForKeysOp,
-             tile::SoftmaxFinishOp, tile::OutputOp, tile::StoreQueriesOp>(op))
+        !isa<tile::SortRowsOp, tile::LoadQueriesOp, tile::QuantizeOp, tile::SoftmaxInitOp,
+             tile::ForKeysOp, tile::SoftmaxFinishOp, tile::OutputOp, tile::StoreQueriesOp>(op))
       return false;
   return true;
 }

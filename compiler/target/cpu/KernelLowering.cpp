@@ -49,9 +49,9 @@ Value CpuLowering::planeAddress(LaneBuilder &b, const Plane &plane, const Body &
   return body.full ? address : b.address(address, b.f32(), body.lane);
 }
 
-Value CpuLowering::firstRow(LaneBuilder &b, const Body &body) {
-  Value row = b.mul(body.subTile, laneCount());
-  return body.full ? row : b.add(row, body.lane);
+Value CpuLowering::firstLane(LaneBuilder &b, const Body &body) {
+  Value lane = b.mul(body.subTile, laneCount());
+  return body.full ? lane : b.add(lane, body.lane);
 }
 
 SmallVector<Value> CpuLowering::loadRow(LaneBuilder &b, Value address, int64_t count) {
@@ -151,6 +151,7 @@ LogicalResult CpuLowering::lower(OpBuilder &builder, StringRef symbol) {
 LogicalResult CpuLowering::lowerTopLevel(LaneBuilder &outer, Operation &op) {
   LaneBuilder b(outer.builder, op.getLoc(), arch);
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+      .Case([&](tile::SortRowsOp op) { return lowerSortRows(b, op); })
       .Case([&](tile::LoadQueriesOp op) { return lowerLoadQueries(b, op); })
       .Case([&](tile::StoreQueriesOp op) { return lowerStoreQueries(b, op); })
       .Case([&](tile::QuantizeOp op) { return lowerQuantize(b, op); })

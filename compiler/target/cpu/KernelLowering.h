@@ -65,8 +65,8 @@ private:
     Value listed = {};  ///< i64, how many keys are listed, an even number
   };
   int64_t vectorsOf(const Body &body) const { return body.full ? schedule.vectors : 1; }
-  /// The first query row that a body works on, counted from that of the work item; i64.
-  Value firstRow(LaneBuilder &b, const Body &body);
+  /// The first lane that a body works on, counted from that of the work item; i64.
+  Value firstLane(LaneBuilder &b, const Body &body);
   /// Lanes of a row of scores.
   int64_t lanesOf(const Body &body) const { return arch.width * vectorsOf(body); }
   /// How many rows of scores there are.
@@ -118,6 +118,16 @@ private:
   /// Whether scores are to be masked as soon as they are computed.
   static bool isMaskedNext(Value scores);
 
+  // SortRows.cpp
+  LogicalResult lowerSortRows(LaneBuilder &b, tile::SortRowsOp op);
+  /// 0, 1, 2, ...
+  Value laneNumbers(LaneBuilder &b);
+  Value rowAddress(LaneBuilder &b, Value lane);
+  /// The row of the work item that a lane has, i64, or the last if it has none.
+  Value rowOfLane(LaneBuilder &b, Value lane);
+  /// The least and the greatest of each trait of a vector's rows, where they are sorted.
+  SmallVector<Value> boxOf(LaneBuilder &b, Value firstLane);
+
   // LowerQueries.cpp
   /// Rows of the work item into lanes of `to`; `dim` 0: one number per row.
   void loadRows(LaneBuilder &b, const BindingRows &rows, const Plane &to, int64_t dim);
@@ -161,7 +171,7 @@ private:
   void exponentialPairs(LaneBuilder &b, const Body &body, Value factor, ValueRange reference,
                         SmallVector<Value> &sum);
   void lowerSoftmaxFinish(LaneBuilder &b, tile::SoftmaxFinishOp op);
-  SmallVector<Value> queryPositions(LaneBuilder &b, Value firstRow, int64_t vectors);
+  SmallVector<Value> queryPositions(LaneBuilder &b, Value firstLane, int64_t vectors);
 
   // LowerMerge.cpp
   LogicalResult lowerMergeParts(LaneBuilder &b, tile::MergePartsOp op);
@@ -181,6 +191,8 @@ private:
   int64_t arenaSize = 0;
   int64_t scoresOffset = -1, pairsOffset = -1;
   llvm::DenseMap<int64_t, BindingRows> keyBindings;
+  tile::SortRowsOp sortRows = nullptr; // null: lane i has row i
+  int64_t rowsOffset = -1, boxesOffset = -1;
 };
 
 } // namespace mlir::attn

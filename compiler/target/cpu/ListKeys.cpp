@@ -134,13 +134,18 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
   };
   Value first = count(0), last = count(kListUnit - 1), most = vectorOf(lastKey);
   Value at = vectorOf(position);
-  Value row = firstRow(b, body), qLow = add(frame->item.qLow, b.narrow(row));
-  Value qHigh = smaller(add(qLow, b.constI32(arch.width - 1)), frame->item.qHigh);
-  SmallVector<Value> classes =
-      inlineScalarRegion(builder, walk.getClassify().front(),
-                         {qLow, qHigh, add(at, smaller(first, most)), add(at, smaller(last, most)),
-                          frame->head, frame->batch},
-                         frame->scalars(arch));
+  Value lane = firstLane(b, body);
+  SmallVector<Value> asked;
+  if (sortRows) {
+    asked = boxOf(b, lane);
+  } else {
+    Value qLow = add(frame->item.qLow, b.narrow(lane));
+    asked = {qLow, smaller(add(qLow, b.constI32(arch.width - 1)), frame->item.qHigh)};
+  }
+  asked.append(
+      {add(at, smaller(first, most)), add(at, smaller(last, most)), frame->head, frame->batch});
+  Block &classify = sortRows ? sortRows.getClassify().front() : walk.getClassify().front();
+  SmallVector<Value> classes = inlineScalarRegion(builder, classify, asked, frame->scalars(arch));
   auto groupBits = [&](Value truth, Value lastOfGroup) -> Value {
     if (!isa<VectorType>(truth.getType()))
       truth = vectorOf(truth);
@@ -161,7 +166,7 @@ Value CpuLowering::listKeys(LaneBuilder &b, tile::ForKeysOp walk, const Body &bo
   if (!masks.empty()) {
     Block &region = (*masks.begin()).getBody().front();
     ScalarRegionInliner forQueries(region, frame->scalars(arch));
-    forQueries.hoist(builder, {queryPositions(b, row, 1)[0], Value(), frame->head, frame->batch});
+    forQueries.hoist(builder, {queryPositions(b, lane, 1)[0], Value(), frame->head, frame->batch});
     mask.emplace(b, forQueries, region);
   }
   Value none = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(bitsType(b)));

@@ -186,7 +186,7 @@ void CpuLowering::prefetchNextKeys(LaneBuilder &b, const CpuKeyTile &keys, const
 void CpuLowering::prefetchShare(LaneBuilder &b, Block &region, const Body &body) {
   int64_t share = llvm::divideCeil(kernel.getBlockK() * arch.width, kernel.getBlockQ());
   Value vector =
-      arith::DivUIOp::create(b.builder, b.loc, firstRow(b, body), b.constI64(arch.width));
+      arith::DivUIOp::create(b.builder, b.loc, firstLane(b, body), b.constI64(arch.width));
   Value first = b.add(b.add(body.slot, kernel.getBlockK()), b.mul(vector, share));
   for (auto load : region.getOps<tile::LoadKeysOp>()) {
     const CpuKeyTile &keys = tiles[load.getResult()].keys;

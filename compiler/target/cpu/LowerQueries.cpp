@@ -22,11 +22,9 @@ void CpuLowering::loadRows(LaneBuilder &b, const BindingRows &rows, const Plane 
   dim = std::max<int64_t>(dim, 1);
   int64_t width = arch.width, lanes = laneCount();
   Value first = b.widen(frame->qFirst), count = b.widen(frame->qCount);
-  // Rows past the end read the last valid row and become zero.
-  Value lastRow = b.add(count, -1);
-  auto rowAddress = [&](Value row) {
-    return b.address(rows.base, rows.element,
-                     b.mul(b.add(first, b.min(row, lastRow)), rows.stride));
+  // Lanes without a row read the last one and become zero.
+  auto rowAddress = [&](Value lane) {
+    return b.address(rows.base, rows.element, b.mul(b.add(first, rowOfLane(b, lane)), rows.stride));
   };
   forSubTiles(b, [&](Value subTile) {
     Value plane = planeAddress(b, to, subTile);
@@ -189,8 +187,8 @@ LogicalResult CpuLowering::lowerStoreQueries(LaneBuilder &b, tile::StoreQueriesO
   int64_t dim = matrix ? type.getShape()[1] : 1, width = arch.width, lanes = laneCount();
   BindingRows rows = frame->rows(b, op.getBinding());
   Value first = b.widen(frame->qFirst), count = b.widen(frame->qCount);
-  auto rowAddress = [&](Value row) {
-    return b.address(rows.base, rows.element, b.mul(b.add(first, row), rows.stride));
+  auto rowAddress = [&](Value lane) {
+    return b.address(rows.base, rows.element, b.mul(b.add(first, rowOfLane(b, lane)), rows.stride));
   };
   forSubTiles(b, [&](Value subTile) {
     Value plane = planeAddress(b, value.plane, subTile);

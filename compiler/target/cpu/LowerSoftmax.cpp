@@ -38,16 +38,15 @@ void CpuLowering::startSoftmax(LaneBuilder &b, Value maxTile, Value sumTile,
 //===-- Scores -------------------------------------------------------------------===//
 
 // Position of each lane's query row.
-SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, Value firstRow, int64_t vectors) {
-  Value first = arith::AddIOp::create(b.builder, b.loc, frame->item.qLow, b.narrow(firstRow));
+SmallVector<Value> CpuLowering::queryPositions(LaneBuilder &b, Value firstLane, int64_t vectors) {
   SmallVector<Value> positions;
   for (int64_t j = 0; j < vectors; ++j) {
-    SmallVector<int32_t> lane;
-    for (int64_t i = 0; i < arch.width; ++i)
-      lane.push_back(j * arch.width + i);
-    Value offset = arith::ConstantOp::create(
-        b.builder, b.loc, DenseElementsAttr::get(b.lanes(b.i32()), ArrayRef(lane)));
-    positions.push_back(arith::AddIOp::create(b.builder, b.loc, b.splat(first), offset));
+    Value lane = b.add(firstLane, j * arch.width), rows;
+    if (sortRows)
+      rows = b.load(b.lanes(b.i32()), rowAddress(b, lane), arch.width * 4);
+    else
+      rows = arith::AddIOp::create(b.builder, b.loc, b.splat(b.narrow(lane)), laneNumbers(b));
+    positions.push_back(arith::AddIOp::create(b.builder, b.loc, b.splat(frame->item.qLow), rows));
   }
   return positions;
 }
@@ -100,7 +99,7 @@ LogicalResult CpuLowering::lowerMask(LaneBuilder &b, tile::MaskOp op, const Body
 
 LogicalResult CpuLowering::lowerScore(LaneBuilder &b, tile::ScoreOp op, const Body &body) {
   SmallVector<ScalarRegionInliner> scores;
-  for (Value query : queryPositions(b, firstRow(b, body), vectorsOf(body))) {
+  for (Value query : queryPositions(b, firstLane(b, body), vectorsOf(body))) {
     scores.emplace_back(op.getBody().front(), frame->scalars(arch));
     scores.back().hoist(b.builder, {Value(), query, Value(), frame->head, frame->batch});
   }

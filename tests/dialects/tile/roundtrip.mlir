@@ -17,6 +17,21 @@ tile.kernel @quantized.int8 bindings [#tile.binding<"q", q, f32, 4>, #tile.bindi
   %q, %q_scale = tile.quantize %rows : !tile.tile<8x32xf32> -> !tile.tile<8x32xi8>, !tile.tile<8xf32>
   // CHECK: tile.score_factor plain
   %f = tile.score_factor plain
+  // CHECK: tile.sort_rows by [0, 1] traits {
+  tile.sort_rows by [0, 1] traits {
+  ^bb0(%row: i32, %h: i32, %batch: i32):
+    %c24 = arith.constant 24 : i32
+    %y = arith.divui %row, %c24 : i32
+    %x = arith.remui %row, %c24 : i32
+    // CHECK: tile.yield %{{.*}}, %{{.*}} : i32, i32
+    tile.yield %y, %x : i32, i32
+  // CHECK: classify {
+  } classify {
+  ^bb0(%y_lo: i32, %y_hi: i32, %x_lo: i32, %x_hi: i32, %k_lo: i32, %k_hi: i32, %h: i32, %batch: i32):
+    %any = arith.cmpi sge, %y_hi, %k_lo : i32
+    %all = arith.cmpi sge, %x_lo, %k_hi : i32
+    tile.yield %any, %all : i1, i1
+  }
   // CHECK: tile.softmax_init
   %m0, %l0, %o0 = tile.softmax_init : !tile.tile<8xf32>, !tile.tile<8xf32>, !tile.tile<8x64xf32>
   // CHECK: tile.for_keys

@@ -58,6 +58,100 @@ TEST_P(CpuKernelTest, Causal) {
   }
 }
 
+// Pictures of rows of 10 tokens; a key lies at most 3 rows and 4 columns away. Rows of
+// queries are taken in patches, and tiles begin and end within a row of the picture.
+TEST_P(CpuKernelTest, SortedRows) {
+  CpuCase c = make();
+  c.kernel.sort = R"(
+    tile.sort_rows by [0, 1] traits {
+    ^bb0(%q_position: i32, %head: i32, %batch: i32):
+      %c10 = arith.constant 10 : i32
+      %y = arith.divui %q_position, %c10 : i32
+      %x = arith.remui %q_position, %c10 : i32
+      tile.yield %y, %x : i32, i32
+    } classify {
+    ^bb0(%y_lo: i32, %y_hi: i32, %x_lo: i32, %x_hi: i32, %k_lo: i32, %k_hi: i32, %head: i32, %batch: i32):
+      %c0 = arith.constant 0 : i32
+      %c3 = arith.constant 3 : i32
+      %c4 = arith.constant 4 : i32
+      %c9 = arith.constant 9 : i32
+      %c10 = arith.constant 10 : i32
+      %ky_lo = arith.divui %k_lo, %c10 : i32
+      %ky_hi = arith.divui %k_hi, %c10 : i32
+      %one_row = arith.cmpi eq, %ky_lo, %ky_hi : i32
+      %kx_first = arith.remui %k_lo, %c10 : i32
+      %kx_last = arith.remui %k_hi, %c10 : i32
+      %kx_lo = arith.select %one_row, %kx_first, %c0 : i32
+      %kx_hi = arith.select %one_row, %kx_last, %c9 : i32
+      %y0 = arith.subi %ky_lo, %y_hi : i32
+      %y1 = arith.subi %y_lo, %ky_hi : i32
+      %x0 = arith.subi %kx_lo, %x_hi : i32
+      %x1 = arith.subi %x_lo, %kx_hi : i32
+      %dy = arith.maxsi %y0, %y1 : i32
+      %dx = arith.maxsi %x0, %x1 : i32
+      %near_y = arith.cmpi sle, %dy, %c3 : i32
+      %near_x = arith.cmpi sle, %dx, %c4 : i32
+      %any = arith.andi %near_y, %near_x : i1
+      %y2 = arith.subi %ky_hi, %y_lo : i32
+      %y3 = arith.subi %y_hi, %ky_lo : i32
+      %x2 = arith.subi %kx_hi, %x_lo : i32
+      %x3 = arith.subi %x_hi, %kx_lo : i32
+      %far_y = arith.maxsi %y2, %y3 : i32
+      %far_x = arith.maxsi %x2, %x3 : i32
+      %all_y = arith.cmpi sle, %far_y, %c3 : i32
+      %all_x = arith.cmpi sle, %far_x, %c4 : i32
+      %all = arith.andi %all_y, %all_x : i1
+      tile.yield %any, %all : i1, i1
+    }
+)";
+  c.kernel.classify = "%any = arith.constant true\n%all = arith.constant false\n";
+  c.kernel.mask = R"(
+    %c3 = arith.constant 3 : i32
+    %c4 = arith.constant 4 : i32
+    %c10 = arith.constant 10 : i32
+    %qy = arith.divui %q_position, %c10 : i32
+    %qx = arith.remui %q_position, %c10 : i32
+    %ky = arith.divui %k_position, %c10 : i32
+    %kx = arith.remui %k_position, %c10 : i32
+    %sy = arith.subi %qy, %ky : i32
+    %sx = arith.subi %qx, %kx : i32
+    %dy = math.absi %sy : i32
+    %dx = math.absi %sx : i32
+    %near_y = arith.cmpi sle, %dy, %c3 : i32
+    %near_x = arith.cmpi sle, %dx, %c4 : i32
+    %admitted = arith.andi %near_y, %near_x : i1
+)";
+  c.admitted = [](int q, int k, int) {
+    return std::abs(q / 10 - k / 10) <= 3 && std::abs(q % 10 - k % 10) <= 4;
+  };
+  c.kernel.v_dim = 128; // slots of the keys, one-hot
+  c.batch = 2, c.heads = 4, c.kv_heads = 2;
+  auto kernel = compile(c);
+  for (int q_len : {1, 7, 40, 97, 230}) {
+    SCOPED_TRACE(q_len);
+    c.q_len = q_len, c.q_position = 13;
+    c.segments = {{0, 61, 60}, {70, 45, 7}};
+    c.slots = 120;
+    c.layout = q_len % 2 ? Layout::padded : Layout::tokens_first;
+    expect_mask(c, *kernel);
+    expect_within(c, *kernel);
+  }
+  // What depends on a row beside the mask: its score and the scale of its int8 dims.
+  c.q_len = 130;
+  c.kernel.score = R"(
+    %far = arith.subi %q_position, %k_position : i32
+    %bias = arith.sitofp %far : i32 to f32
+    %slope = arith.constant -0.01 : f32
+    %shift = arith.mulf %bias, %slope : f32
+    %result = arith.addf %s, %shift : f32
+)";
+  c.score = [](double s, int q, int k, int) { return s - 0.01 * (q - k); };
+  expect_within(c);
+  c.score = nullptr, c.kernel.score = "";
+  c.kernel.int8 = true;
+  expect_within(c);
+}
+
 // A ring that has turned: a sink segment, then the newer half of the ring before
 // the older one in memory. Slots between them were never written.
 TEST_P(CpuKernelTest, SinkWindowOverTurnedRing) {

@@ -75,7 +75,8 @@ std::string KernelText::str() const {
   std::string s = "tile.kernel @" + name + " bindings [" + bindings + more_bindings + "] params [" +
                   params + "] block_q " + std::to_string(block_q) + " block_k " +
                   std::to_string(block_k) + " qk_dim " + std::to_string(qk_dim) + " v_dim " +
-                  std::to_string(v_dim) + " {\n%q = tile.load_queries 0 : " + y.q + "\n";
+                  std::to_string(v_dim) + " {\n" + sort + "%q = tile.load_queries 0 : " + y.q +
+                  "\n";
   if (int8)
     s += "%q8, %qs = tile.quantize %q : " + y.q + " -> " + y.q8 + ", " + y.row + "\n";
   s += sink + "%f = tile.score_factor " + (score.empty() ? "" : "plain") +

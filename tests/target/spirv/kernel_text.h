@@ -19,6 +19,7 @@ struct KernelText {
   std::string mask = "%admitted = arith.constant true\n";
   std::string score;
   std::string sink; // defines %sink: f32 at the top of the kernel
+  std::string sort; // a tile.sort_rows
 
   std::string str() const;
 };

@@ -1,0 +1,124 @@
+// Sorts the ops of a mask by the side that they depend on, and its traits by how fast
+// they change along the rows.
+#include "compiler/conversion/RowTraits.h"
+
+#include "compiler/conversion/Classify.h"
+#include "compiler/conversion/KernelBuilder.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+// A lowering keeps two numbers per trait and vector of rows.
+static constexpr size_t kMaxTraits = 8, kMaxAxes = 3;
+
+namespace {
+
+class TraitFinder {
+public:
+  TraitFinder(Block &mask, AttentionOp attention) : mask(mask), attention(attention) {
+    ranges[mask.getArgument(AttentionOp::MaskQuery)] = {0, kMaxPosition};
+    ranges[mask.getArgument(AttentionOp::MaskKey)] = {0, kMaxPosition};
+    ranges[mask.getArgument(AttentionOp::MaskHead)] = kItemRange;
+    ranges[mask.getArgument(AttentionOp::MaskBatch)] = kItemRange;
+  }
+
+  RowTraits find(int64_t blockQ);
+
+private:
+  /// How a value changes along the rows: not more often than every `stride` of them,
+  /// and not beyond `period` where the stride's coordinate wraps.
+  struct Pace {
+    int64_t stride = 0, period = 0; // 0: unknown or never
+  };
+  bool dependsOn(Value value, Value token) { return dependent[token].contains(value); }
+  void follow(Operation &op);
+  Pace paceOf(Value value);
+  IntRange rangeOf(Value value) {
+    auto known = ranges.find(value);
+    return known == ranges.end() ? IntRange::all() : known->second;
+  }
+
+  Block &mask;
+  AttentionOp attention;
+  DenseMap<Value, IntRange> ranges;
+  DenseMap<Value, DenseSet<Value>> dependent; // on a token
+};
+
+void TraitFinder::follow(Operation &op) {
+  SmallVector<IntRange> operands;
+  for (Value operand : op.getOperands())
+    operands.push_back(rangeOf(operand));
+  for (unsigned side : {AttentionOp::MaskQuery, AttentionOp::MaskKey}) {
+    Value token = mask.getArgument(side);
+    if (llvm::any_of(op.getOperands(), [&](Value x) { return x == token || dependsOn(x, token); }))
+      dependent[token].insert(op.getResult(0));
+  }
+  ranges[op.getResult(0)] = rangeOfResult(&op, operands, attention);
+}
+
+// That of the fastest coordinate that a value is computed from.
+TraitFinder::Pace TraitFinder::paceOf(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != &mask)
+    return {};
+  if (auto coord = dyn_cast<CoordOp>(op)) {
+    IntRange divisor = rangeOf(coord.getDivisor());
+    if (!divisor.isConstant() || !divisor.positive())
+      return {};
+    IntRange modulus = coord.getModulus() ? rangeOf(coord.getModulus()) : IntRange::all();
+    return {divisor.min, modulus.isConstant() ? mulRange(divisor, modulus).max : 0};
+  }
+  if (isa<PositionOp>(op))
+    return {1, 0};
+  Pace fastest;
+  for (Value operand : op->getOperands()) {
+    Pace pace = paceOf(operand);
+    if (pace.stride && (!fastest.stride || pace.stride < fastest.stride))
+      fastest = pace;
+  }
+  return fastest;
+}
+
+RowTraits TraitFinder::find(int64_t blockQ) {
+  Value query = mask.getArgument(AttentionOp::MaskQuery),
+        key = mask.getArgument(AttentionOp::MaskKey);
+  for (Operation &op : mask.without_terminator())
+    follow(op);
+  RowTraits traits;
+  SmallVector<Pace> paces;
+  for (Operation &op : mask.without_terminator()) {
+    Value value = op.getResult(0);
+    bool needed = llvm::any_of(op.getUsers(), [&](Operation *user) {
+      return user == mask.getTerminator() || dependsOn(user->getResult(0), key);
+    });
+    if (!needed || !dependsOn(value, query) || dependsOn(value, key))
+      continue;
+    if (!value.getType().isInteger(32) && !value.getType().isInteger(1))
+      return {};
+    traits.values.push_back(value);
+    traits.ranges.push_back(rangeOf(value));
+    paces.push_back(paceOf(value));
+  }
+  if (traits.values.size() > kMaxTraits)
+    return {};
+  // One trait for each pace, the slowest first.
+  for (auto [index, pace] : llvm::enumerate(paces))
+    if (pace.stride && llvm::none_of(traits.axes, [&](int64_t other) {
+          return paces[other].stride == pace.stride;
+        }))
+      traits.axes.push_back(index);
+  llvm::sort(traits.axes, [&](int64_t a, int64_t b) { return paces[a].stride > paces[b].stride; });
+  if (traits.axes.size() > kMaxAxes)
+    traits.axes.erase(traits.axes.begin(), traits.axes.end() - kMaxAxes);
+  // A tile has neighbours along the second axis only if the first returns within it.
+  int64_t period = traits.axes.empty() ? 0 : paces[traits.axes.back()].period;
+  if (traits.axes.size() < 2 || period == 0 || 2 * period > blockQ)
+    traits.axes.clear();
+  return traits;
+}
+
+} // namespace
+
+RowTraits mlir::attn::findRowTraits(Block &mask, AttentionOp attention, int64_t blockQ) {
+  return TraitFinder(mask, attention).find(blockQ);
+}
