@@ -156,7 +156,7 @@ LogicalResult KernelBuilder::buildStep(Region &region, bool masked) {
 FailureOr<SmallVector<Value>> KernelBuilder::buildWalk() {
   int64_t rows = options.blockQ, qkDim = original.getQkDim(), vDim = original.getVDim();
   Type row = tileType({rows}, f32), out = tileType({rows, vDim}, f32);
-  if (options.sortRows && failed(buildSortRows()))
+  if (!rowTraits.axes.empty() && failed(buildSortRows()))
     return failure();
   q = tile::LoadQueriesOp::create(builder, loc, tileType({rows, qkDim}, qType), plan.q);
   if (quantized) {
@@ -239,6 +239,11 @@ FailureOr<tile::KernelOp> KernelBuilder::run(RecacheOp ofRecache, MergeOp ofMerg
     recacheCopy = recache.clone();
     expandPatterns(*recacheCopy);
     mask = &recacheCopy->getMask().front();
+  }
+  if (options.sortRows && !merge) {
+    rowTraits = findRowTraits(*mask, original, options.blockQ);
+    if (!rowTraits.axes.empty())
+      options.blockQ = rowTraits.tileRows;
   }
   planBindings();
   auto headCount = [&](int64_t count) {

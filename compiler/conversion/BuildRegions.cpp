@@ -3,7 +3,6 @@
 #include "compiler/conversion/KernelBuilder.h"
 
 #include "compiler/conversion/Classify.h"
-#include "compiler/conversion/RowTraits.h"
 
 #include "mlir/IR/IRMapping.h"
 
@@ -74,9 +73,7 @@ LogicalResult KernelBuilder::buildCuts(Region &region, const Cuts &cuts) {
 // The traits of rows, and the mask over boxes of them, where runs of rows are not the
 // best sets of rows.
 LogicalResult KernelBuilder::buildSortRows() {
-  RowTraits traits = findRowTraits(*mask, original, options.blockQ);
-  if (traits.axes.empty())
-    return success();
+  const RowTraits &traits = rowTraits;
   auto op = tile::SortRowsOp::create(builder, loc, traits.axes);
   IntRange positions{0, kMaxPosition}, heads = headRange();
   OpBuilder::InsertionGuard guard(builder);

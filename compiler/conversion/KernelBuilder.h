@@ -5,6 +5,7 @@
 #include "compiler/conversion/Cuts.h"
 #include "compiler/conversion/LowerScalars.h"
 #include "compiler/conversion/Passes.h"
+#include "compiler/conversion/RowTraits.h"
 
 namespace mlir::attn {
 
@@ -59,7 +60,8 @@ private:
   RecacheOp recache;
   MergeOp merge;
   OpBuilder &builder;
-  const TileOptions &options;
+  TileOptions options;
+  RowTraits rowTraits; // where the target sorts rows
 
   AttentionOp attention; // a copy whose patterns are expanded
   Block *mask = nullptr; // of the copy

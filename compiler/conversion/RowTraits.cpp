@@ -10,6 +10,9 @@ using namespace mlir::attn;
 
 // A lowering keeps two numbers per trait and vector of rows.
 static constexpr size_t kMaxTraits = 8, kMaxAxes = 3;
+// Lines of the fastest axis in a tile: patches of 16 are 4 x 4. A tile grows for them up
+// to three times: its queries and outputs are to stay in a second-level cache.
+static constexpr int64_t kLeastLines = 2, kGoodLines = 4, kMostTiles = 3;
 
 namespace {
 
@@ -26,7 +29,7 @@ public:
 
 private:
   /// How a value changes along the rows: not more often than every `stride` of them,
-  /// and not beyond `period` where the stride's coordinate wraps.
+  /// and its coordinate returns after `period` of them at the earliest.
   struct Pace {
     int64_t stride = 0, period = 0; // 0: unknown or never
   };
@@ -66,7 +69,7 @@ TraitFinder::Pace TraitFinder::paceOf(Value value) {
     if (!divisor.isConstant() || !divisor.positive())
       return {};
     IntRange modulus = coord.getModulus() ? rangeOf(coord.getModulus()) : IntRange::all();
-    return {divisor.min, modulus.isConstant() ? mulRange(divisor, modulus).max : 0};
+    return {divisor.min, modulus.positive() ? divisor.min * modulus.min : 0};
   }
   if (isa<PositionOp>(op))
     return {1, 0};
@@ -111,9 +114,13 @@ RowTraits TraitFinder::find(int64_t blockQ) {
   if (traits.axes.size() > kMaxAxes)
     traits.axes.erase(traits.axes.begin(), traits.axes.end() - kMaxAxes);
   // A tile has neighbours along the second axis only if the first returns within it.
-  int64_t period = traits.axes.empty() ? 0 : paces[traits.axes.back()].period;
-  if (traits.axes.size() < 2 || period == 0 || 2 * period > blockQ)
+  int64_t period = traits.axes.size() < 2 ? 0 : paces[traits.axes.back()].period;
+  if (period == 0 || kLeastLines * period > kMostTiles * blockQ) {
     traits.axes.clear();
+    return traits;
+  }
+  int64_t times = llvm::divideCeil(kGoodLines * period, blockQ);
+  traits.tileRows = blockQ * std::min(times, kMostTiles);
   return traits;
 }
 

@@ -18,10 +18,11 @@ struct RowTraits {
   /// Indices into `values`, from the slowest along the rows to the fastest; none where
   /// runs of rows are as good as any other sets of them.
   SmallVector<int64_t> axes;
+  int64_t tileRows = 0; ///< of a tile that has neighbours enough along the last two axes
 };
 
-/// The traits that `mask`, of `attention` or a recache of it, has for tiles of `blockQ`
-/// consecutive rows. Patterns must have been expanded.
+/// The traits that `mask`, of `attention` or a recache of it, has for tiles of a small
+/// multiple of `blockQ` consecutive rows. Patterns must have been expanded.
 RowTraits findRowTraits(Block &mask, AttentionOp attention, int64_t blockQ);
 
 } // namespace mlir::attn

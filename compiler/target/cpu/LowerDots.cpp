@@ -17,7 +17,7 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   const int64_t unroll = unrollOf(body);
   tile::DequantizeScoresOp dequantize = fusedDequantize(op);
   bool floats = kind != DotKind::int8 || dequantize;
-  const int64_t lanes = laneCount(), rowCount = tileRows(body), vectors = vectorsOf(body);
+  const int64_t lanes = laneCount(), wholeRows = tileRows(body), vectors = vectorsOf(body);
   const BindingRows rows = keyBindings[k.keys.binding];
   bool inPlace = kind != DotKind::fma || (rows.element.isF32() && !k.keys.scale);
   Type unit = kind == DotKind::fma ? b.f32() : b.i32(),
@@ -37,8 +37,8 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
   SmallVector<Value> largest;
   if (maximum)
     largest.assign(vectors, excluded);
-  int64_t tileCount = kernel.getBlockK() / rowCount, subTileCount = kernel.getBlockQ() / lanes;
-  auto tile = [&](Value first, ValueRange state) {
+  int64_t tileCount = kernel.getBlockK() / wholeRows, subTileCount = kernel.getBlockQ() / lanes;
+  auto tile = [&](Value first, int64_t rowCount, ValueRange state) {
     if (body.full) {
       Value part = arith::DivUIOp::create(b.builder, b.loc, first, b.constI64(rowCount));
       prefetchNextKeys(b, k.keys, body, b.add(b.mul(body.subTile, tileCount), part),
@@ -101,8 +101,19 @@ LogicalResult CpuLowering::lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Bo
     }
     return next;
   };
-  Value end = body.full ? body.count : b.roundUp(body.listed, rowCount);
-  largest = b.loop(b.constI64(0), end, rowCount, largest, tile);
+  auto tilesOf = [&](Value begin, Value end, int64_t rowCount) {
+    largest = b.loop(begin, end, rowCount, largest,
+                     [&](Value first, ValueRange state) { return tile(first, rowCount, state); });
+  };
+  if (body.full) {
+    tilesOf(b.constI64(0), body.count, wholeRows);
+  } else {
+    // Half a tile at most is left: lists are short.
+    int64_t half = wholeRows / 2;
+    Value whole = b.roundUp(b.add(body.listed, -half), wholeRows);
+    tilesOf(b.constI64(0), whole, wholeRows);
+    tilesOf(whole, body.listed, half);
+  }
   CpuTileValue &value = tiles[op.getResult()];
   value = CpuTileValue();
   value.kind = CpuTileValue::Kind::scores;
