@@ -57,6 +57,18 @@ attn_status_t *attn_model_open(const char *model_path, const attn_bundle_t *kern
   });
 }
 
+attn_status_t *attn_model_open_package(const attn_bundle_t *package, attn_model_t **out_model) {
+  return guard([&]() -> Status {
+    ATTN_NEED(package);
+    ATTN_NEED(out_model);
+    ATTN_ASSIGN_OR_RETURN(std::shared_ptr<const stream::Model> model,
+                          stream::Model::open(std::shared_ptr<const Bundle>(
+                              package->shared, &package->shared->bundle)));
+    *out_model = new attn_model{std::move(model)};
+    return {};
+  });
+}
+
 void attn_model_close(attn_model_t *model) { delete model; }
 
 attn_status_t *attn_model_get_info(const attn_model_t *model, attn_model_info_t *out_info) {

@@ -44,8 +44,7 @@ Status check_folder_of(const std::string &path) {
   return {};
 }
 
-Status write_file(const std::string &path,
-                  std::initializer_list<std::span<const std::byte>> parts) {
+Status write_file(const std::string &path, std::span<const std::span<const std::byte>> parts) {
   if (path.empty())
     return Status::usage("'' names no file to write; give the path of one");
   struct stat existing;

@@ -14,6 +14,14 @@ bool is_printable_name(const std::string &name) {
   return name.size() <= kMaxNameBytes;
 }
 
+uint64_t constant_bytes(const graph::TensorType &type, uint32_t columns) {
+  if (!columns)
+    return type.bytes();
+  const uint64_t n = static_cast<uint64_t>(type.shape[1]);
+  return (n + columns - 1) / columns * columns * static_cast<uint64_t>(type.shape[0]) *
+         sizeof(float);
+}
+
 static Status check_name(const char *what, const std::string &name, bool required) {
   if (required && name.empty())
     return Status::invalid_input(what, " is empty");

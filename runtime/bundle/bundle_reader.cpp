@@ -3,6 +3,7 @@
 #include "runtime/bundle/bundle_reader.h"
 
 #include "runtime/bundle/bundle_format.h"
+#include "runtime/bundle/bundle_sections.h"
 #include "runtime/bundle/checksum.h"
 #include <cstring>
 
@@ -10,35 +11,11 @@ namespace attn {
 
 namespace {
 
-struct Section {
-  uint32_t count = 0;
-  std::span<const std::byte> bytes;
-};
-
-// Decodes fixed-size records; the caller has checked that they lie within.
-struct Record {
-  const std::byte *at;
-  template <typename T> T get(size_t offset) const {
-    T value;
-    std::memcpy(&value, at + offset, sizeof value);
-    return value;
-  }
-  uint32_t u32(size_t offset) const { return get<uint32_t>(offset); }
-  uint64_t u64(size_t offset) const { return get<uint64_t>(offset); }
-  bool zero(size_t offset, size_t bytes) const {
-    for (size_t i = 0; i < bytes; ++i)
-      if (at[offset + i] != std::byte(0))
-        return false;
-    return true;
-  }
-};
-
-class Parser {
+class Parser : public SectionTable {
 public:
-  Parser(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  using SectionTable::SectionTable;
 
   Status header();
-  Status sections();
   Status specs(std::vector<Bundle::Spec> &out);
   Status images(std::vector<Bundle::Image> &out);
   Status blobs(std::vector<Bundle::Blob> &out);
@@ -46,19 +23,8 @@ public:
                  std::vector<KernelInfo> &out);
 
 private:
-  Record record(SectionKind kind, size_t index, size_t record_bytes) const {
-    return {sections_[kind].bytes.data() + index * record_bytes};
-  }
-  uint32_t count(SectionKind kind) const { return sections_[kind].count; }
-  Status text(Record record, size_t offset, std::string_view &out) const;
-  Status text(Record record, size_t offset, std::string &out) const;
-  Status range(uint64_t offset, uint64_t size, size_t alignment,
-               std::span<const std::byte> &out) const;
   Status bindings(Record record, KernelInfo &kernel) const;
   Status params(Record record, KernelInfo &kernel) const;
-
-  std::span<const std::byte> bytes_;
-  Section sections_[kSectionBlobs + 1];
 };
 
 Status Parser::header() {
@@ -68,6 +34,9 @@ Status Parser::header() {
   Record header{bytes_.data()};
   if (std::memcmp(bytes_.data(), kBundleMagic, sizeof kBundleMagic) != 0)
     return Status::invalid_input("not a bundle (wrong magic); make one with `attnc compile`");
+  if (const uint32_t turned = __builtin_bswap32(header.u32(8)); turned && turned <= 0xffff)
+    return Status::invalid_input("its numbers are big-endian; bundles are little-endian on every "
+                                 "machine: write it again with `attnc`");
   if (header.u32(8) != kBundleVersion)
     return Status::invalid_input(
         "bundle format version ", header.u32(8), "; this runtime reads version ", kBundleVersion,
@@ -80,78 +49,15 @@ Status Parser::header() {
     return Status::invalid_input(header.u64(16) > bytes_.size() ? "truncated" : "oversized",
                                  " bundle: its header says ", header.u64(16),
                                  " bytes, the file has ", bytes_.size());
-  if (checksum64(bytes_.subspan(kChecksumBegin)) != header.u64(24))
+  // Constants of a model lie behind what the checksum covers: opening reads no weights.
+  const uint64_t checked = uint64_t(header.u32(36)) * kImageAlignment;
+  if (checked && (checked < kBundleHeaderBytes || checked > bytes_.size()))
+    return Status::invalid_input("its checksum covers bytes up to ", checked, "; the file has ",
+                                 bytes_.size());
+  if (checksum64(bytes_.subspan(kChecksumBegin, (checked ? checked : bytes_.size()) -
+                                                    kChecksumBegin)) != header.u64(24))
     return Status::invalid_input(
         "checksum mismatch: the bundle is damaged, copy or compile it again");
-  return {};
-}
-
-Status Parser::range(uint64_t offset, uint64_t size, size_t alignment,
-                     std::span<const std::byte> &out) const {
-  if (offset > bytes_.size() || size > bytes_.size() - offset)
-    return Status::invalid_input("bytes ", offset, " to ", offset, " + ", size,
-                                 " leave the file of ", bytes_.size(), " bytes");
-  if (offset % alignment)
-    return Status::invalid_input("offset ", offset, " is no multiple of ", alignment);
-  out = bytes_.subspan(offset, size);
-  return {};
-}
-
-Status Parser::sections() {
-  static constexpr size_t kRecordBytes[kSectionBlobs + 1] = {0,
-                                                             0,
-                                                             kSpecRecordBytes,
-                                                             kImageRecordBytes,
-                                                             kKernelRecordBytes,
-                                                             kBindingRecordBytes,
-                                                             kParamRecordBytes,
-                                                             kBlobRecordBytes};
-  Record header{bytes_.data()};
-  uint32_t sections = header.u32(32);
-  if (sections > kMaxSections || header.u32(36) != 0 ||
-      sections * kSectionRecordBytes > bytes_.size() - kBundleHeaderBytes)
-    return Status::invalid_input("bad section count ", sections);
-  bool seen[kSectionBlobs + 1] = {};
-  for (uint32_t i = 0; i < sections; ++i) {
-    Record record{bytes_.data() + kBundleHeaderBytes + i * kSectionRecordBytes};
-    uint32_t kind = record.u32(0);
-    if (kind == 0 || kind > kSectionBlobs)
-      continue; // of a later writer
-    std::string place = concat("section ", kind);
-    if (seen[kind])
-      return Status::invalid_input("occurs twice").at(place);
-    seen[kind] = true;
-    Section &section = sections_[kind];
-    section.count = record.u32(4);
-    Status status = range(record.u64(8), record.u64(16), 8, section.bytes);
-    if (!status.ok())
-      return status.at(place);
-    uint64_t size = uint64_t(section.count) * kRecordBytes[kind];
-    if (kind == kSectionStrings ? section.count != 0 : size != section.bytes.size())
-      return Status::invalid_input("has ", section.bytes.size(), " bytes for ", section.count,
-                                   " records of ", kRecordBytes[kind])
-          .at(place);
-  }
-  return {};
-}
-
-Status Parser::text(Record record, size_t offset, std::string_view &out) const {
-  std::span<const std::byte> strings = sections_[kSectionStrings].bytes;
-  uint32_t begin = record.u32(offset), length = record.u32(offset + 4);
-  if (begin > strings.size() || length > strings.size() - begin)
-    return Status::invalid_input("string at ", begin, " of ", length,
-                                 " bytes leaves the string section of ", strings.size());
-  out = {reinterpret_cast<const char *>(strings.data()) + begin, length};
-  return {};
-}
-
-Status Parser::text(Record record, size_t offset, std::string &out) const {
-  std::string_view view;
-  ATTN_RETURN_IF_ERROR(text(record, offset, view));
-  if (view.size() > kMaxNameBytes) // before copying: many records may share one string
-    return Status::invalid_input("a name has ", view.size(), " bytes; at most ", kMaxNameBytes,
-                                 " are allowed");
-  out = view;
   return {};
 }
 
@@ -310,6 +216,7 @@ Status Bundle::parse() {
   ATTN_RETURN_IF_ERROR(parser.images(images_));
   ATTN_RETURN_IF_ERROR(parser.blobs(blobs_));
   ATTN_RETURN_IF_ERROR(parser.kernels(specs_.size(), images_, kernels_));
+  ATTN_RETURN_IF_ERROR(read_graphs(parser, graphs_));
   hash_ = Record{bytes_.data()}.u64(24);
   return {};
 }
@@ -329,6 +236,19 @@ Result<Bundle> Bundle::open(const std::string &path) {
   ATTN_ASSIGN_OR_RETURN(Bundle bundle, from_memory(file.bytes(), path));
   bundle.file_ = std::move(file); // the mapping, and thus every view, stays in place
   return bundle;
+}
+
+bool is_bundle_file(const std::string &path) {
+  Result<MappedFile> file = MappedFile::open(path);
+  return file.ok() && file->bytes().size() >= sizeof kBundleMagic &&
+         std::memcmp(file->bytes().data(), kBundleMagic, sizeof kBundleMagic) == 0;
+}
+
+const PackedGraph *Bundle::find_graph(std::string_view name) const {
+  for (const PackedGraph &graph : graphs_)
+    if (graph.name == name)
+      return &graph;
+  return nullptr;
 }
 
 const Bundle::Blob *Bundle::find_blob(std::string_view name) const {

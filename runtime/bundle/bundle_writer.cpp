@@ -5,42 +5,16 @@
 #include "runtime/base/write_file.h"
 #include "runtime/bundle/bundle_format.h"
 #include "runtime/bundle/checksum.h"
+#include "runtime/bundle/section_bytes.h"
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 namespace attn {
 
 namespace {
 
-// Appends numbers to one section's bytes.
-struct Bytes {
-  std::vector<std::byte> data;
-  template <typename T> void put(T value) {
-    const auto *begin = reinterpret_cast<const std::byte *>(&value);
-    data.insert(data.end(), begin, begin + sizeof value);
-  }
-  void zeros(size_t bytes) { data.resize(data.size() + bytes); }
-  void align(size_t alignment) {
-    data.resize((data.size() + alignment - 1) / alignment * alignment);
-  }
-};
-
-struct Strings {
-  std::string text;
-  std::map<std::string, uint32_t, std::less<>> known;
-
-  void put(Bytes &record, const std::string &string) {
-    auto [entry, added] = known.try_emplace(string, static_cast<uint32_t>(text.size()));
-    if (added)
-      text += string;
-    record.put(entry->second);
-    record.put(static_cast<uint32_t>(string.size()));
-  }
-};
-
-void put_kernel(const KernelInfo &kernel, Strings &strings, Bytes &kernels, Bytes &bindings,
-                Bytes &params) {
+void put_kernel(const KernelInfo &kernel, StringTable &strings, SectionBytes &kernels,
+                SectionBytes &bindings, SectionBytes &params) {
   for (const std::string *name : {&kernel.name, &kernel.variant, &kernel.arch, &kernel.symbol})
     strings.put(kernels, *name);
   kernels.put(static_cast<uint32_t>(kernel.target));
@@ -98,7 +72,11 @@ void BundleWriter::add_blob(std::string_view name, std::span<const std::byte> by
   blobs_.push_back({std::string(name), {bytes.begin(), bytes.end()}});
 }
 
-Result<std::vector<std::byte>> BundleWriter::finish() const {
+void BundleWriter::add_graph(std::string_view name, graph::Graph graph) {
+  graphs_.push_back({std::string(name), std::move(graph)});
+}
+
+Status BundleWriter::check() const {
   for (const KernelInfo &kernel : kernels_) {
     std::string place = concat("kernel ", kernel.name, " ", kernel.variant);
     Status status = check_kernel_info(kernel);
@@ -117,101 +95,153 @@ Result<std::vector<std::byte>> BundleWriter::finish() const {
   for (const Blob &blob : blobs_)
     if (!is_printable_name(blob.name))
       return Status::invalid_input("a blob's name is not printable ASCII");
+  return {};
+}
 
-  Strings strings;
-  Bytes specs, images, kernels, bindings, params, blobs;
+// Header, section table, sections, images, blobs, small constants; then, behind what is
+// checked, the large ones.
+Result<BundleWriter::Parts> BundleWriter::lay_out() const {
+  ATTN_RETURN_IF_ERROR(check());
+  StringTable strings;
+  SectionBytes specs, images, kernels, bindings, params, blobs;
+  GraphSections graphs;
   for (const Spec &spec : specs_) {
     strings.put(specs, spec.name);
     strings.put(specs, spec.source);
   }
   for (const KernelInfo &kernel : kernels_)
     put_kernel(kernel, strings, kernels, bindings, params);
-
-  // Lay out: header, section table, the sections in order, images, blobs. The
-  // sizes of the image and blob sections are known before their offsets are.
-  struct Part {
-    SectionKind kind;
-    uint32_t count;
-    uint64_t size, offset;
-  };
-  uint64_t image_count = images_.size(), blob_count = blobs_.size();
-  Bytes blob_names;
-  for (const Blob &blob : blobs_)
-    strings.put(blob_names, blob.name);
+  for (const Graph &graph : graphs_)
+    ATTN_RETURN_IF_ERROR(put_graph(graph.name, graph.graph, strings, graphs));
+  images.zeros(images_.size() * kImageRecordBytes); // filled in below, when places are known
+  for (const Blob &blob : blobs_) {
+    strings.put(blobs, blob.name);
+    blobs.zeros(16);
+  }
   if (strings.text.size() > UINT32_MAX)
     return Status::invalid_input("names and sources exceed 4 GiB");
-  Part parts[] = {
-      {kSectionStrings, 0, strings.text.size(), 0},
-      {kSectionSpecs, uint32_t(specs_.size()), specs.data.size(), 0},
-      {kSectionImages, uint32_t(image_count), image_count * kImageRecordBytes, 0},
-      {kSectionKernels, uint32_t(kernels_.size()), kernels.data.size(), 0},
-      {kSectionBindings, uint32_t(bindings.data.size() / kBindingRecordBytes), bindings.data.size(),
-       0},
-      {kSectionParams, uint32_t(params.data.size() / kParamRecordBytes), params.data.size(), 0},
-      {kSectionBlobs, uint32_t(blob_count), blob_count * kBlobRecordBytes, 0}};
-  uint64_t at = kBundleHeaderBytes + std::size(parts) * kSectionRecordBytes;
-  for (Part &part : parts) {
-    part.offset = at = (at + 7) / 8 * 8;
-    at += part.size;
-  }
-  auto place = [&](uint64_t size) {
-    uint64_t offset = (at + kImageAlignment - 1) / kImageAlignment * kImageAlignment;
-    at = offset + size;
-    return offset;
+
+  SectionBytes text;
+  const std::span<const std::byte> text_bytes = std::as_bytes(std::span(strings.text));
+  text.data.assign(text_bytes.begin(), text_bytes.end());
+  struct Section {
+    SectionKind kind;
+    const SectionBytes &bytes;
+    size_t record;
+    uint64_t offset = 0;
   };
-  for (const Image &image : images_) {
-    images.put(place(image.bytes.size()));
-    images.put(uint64_t(image.bytes.size()));
-    images.put(static_cast<uint32_t>(image.target));
-    images.zeros(4);
-  }
-  for (size_t i = 0; i < blobs_.size(); ++i) {
-    const std::byte *name = blob_names.data.data() + 8 * i;
-    blobs.data.insert(blobs.data.end(), name, name + 8);
-    blobs.put(place(blobs_[i].bytes.size()));
-    blobs.put(uint64_t(blobs_[i].bytes.size()));
+  std::vector<Section> sections = {{kSectionStrings, text, 0},
+                                   {kSectionSpecs, specs, kSpecRecordBytes},
+                                   {kSectionImages, images, kImageRecordBytes},
+                                   {kSectionKernels, kernels, kKernelRecordBytes},
+                                   {kSectionBindings, bindings, kBindingRecordBytes},
+                                   {kSectionParams, params, kParamRecordBytes},
+                                   {kSectionBlobs, blobs, kBlobRecordBytes}};
+  if (!graphs_.empty())
+    for (Section section : {Section{kSectionGraphs, graphs.graphs, kGraphRecordBytes},
+                            Section{kSectionValues, graphs.values, kValueRecordBytes},
+                            Section{kSectionNodes, graphs.nodes, kNodeRecordBytes},
+                            Section{kSectionAttributes, graphs.attributes, kAttributeRecordBytes},
+                            Section{kSectionLinks, graphs.links, kLinkRecordBytes},
+                            Section{kSectionNumbers, graphs.numbers, kNumberRecordBytes}})
+      sections.push_back(section);
+  uint64_t at = kBundleHeaderBytes + sections.size() * kSectionRecordBytes;
+  for (Section &section : sections) {
+    section.offset = at = (at + 7) / 8 * 8;
+    at += section.bytes.data.size();
   }
 
-  Bytes file;
-  file.data.reserve(at);
-  file.data.resize(sizeof kBundleMagic);
-  std::memcpy(file.data.data(), kBundleMagic, sizeof kBundleMagic);
-  file.put(kBundleVersion);
-  file.put(uint32_t(ATTN_KERNEL_ABI_VERSION));
-  file.put(at);
-  file.zeros(8); // the checksum
-  file.put(uint32_t(std::size(parts)));
-  file.zeros(4);
-  for (const Part &part : parts) {
-    file.put(static_cast<uint32_t>(part.kind));
-    file.put(part.count);
-    file.put(part.offset);
-    file.put(part.size);
-  }
-  auto append = [&](const void *data, size_t size, size_t alignment) {
-    file.align(alignment);
-    const auto *begin = static_cast<const std::byte *>(data);
-    file.data.insert(file.data.end(), begin, begin + size);
+  Parts parts;
+  // Where a piece that is written behind the sections begins.
+  auto place = [&](std::span<const std::byte> bytes) {
+    const uint64_t offset = (at + kImageAlignment - 1) / kImageAlignment * kImageAlignment;
+    parts.pieces.push_back({offset, bytes});
+    at = offset + bytes.size();
+    return offset;
   };
-  append(strings.text.data(), strings.text.size(), 8);
-  for (const Bytes *section : {&specs, &images, &kernels, &bindings, &params, &blobs})
-    append(section->data.data(), section->data.size(), 8);
-  for (const Image &image : images_)
-    append(image.bytes.data(), image.bytes.size(), kImageAlignment);
-  for (const Blob &blob : blobs_)
-    append(blob.bytes.data(), blob.bytes.size(), kImageAlignment);
-  if (file.data.size() != at)
-    return Status::internal("bundle layout of ", at, " bytes came out as ", file.data.size());
-  uint64_t checksum = checksum64(std::span(file.data).subspan(kChecksumBegin));
-  std::memcpy(file.data.data() + 24, &checksum, sizeof checksum);
-  return std::move(file.data);
+  for (size_t i = 0; i < images_.size(); ++i) {
+    const size_t record = i * kImageRecordBytes;
+    images.put_at(record, place(images_[i].bytes));
+    images.put_at(record + 8, uint64_t(images_[i].bytes.size()));
+    images.put_at(record + 16, static_cast<uint32_t>(images_[i].target));
+  }
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    blobs.put_at(i * kBlobRecordBytes + 8, place(blobs_[i].bytes));
+    blobs.put_at(i * kBlobRecordBytes + 16, uint64_t(blobs_[i].bytes.size()));
+  }
+  parts.checked = 0;
+  for (bool large : {false, true}) {
+    for (const GraphSections::Constant &constant : graphs.constants)
+      if ((constant.bytes.size() > kMaxCheckedConstant) == large) {
+        graphs.values.put_at(constant.place, place(constant.bytes));
+        graphs.values.put_at(constant.place + 8, uint64_t(constant.bytes.size()));
+      }
+    if (!large && !graphs_.empty())
+      parts.checked = at = (at + kImageAlignment - 1) / kImageAlignment * kImageAlignment;
+  }
+  if (parts.checked / kImageAlignment > UINT32_MAX)
+    return Status::invalid_input("kernels and data exceed 256 GiB");
+  parts.size = at;
+
+  SectionBytes head;
+  head.data.resize(sizeof kBundleMagic);
+  std::memcpy(head.data.data(), kBundleMagic, sizeof kBundleMagic);
+  head.put(kBundleVersion);
+  head.put(uint32_t(ATTN_KERNEL_ABI_VERSION));
+  head.put(parts.size);
+  head.zeros(8); // the checksum, see write()
+  head.put(static_cast<uint32_t>(sections.size()));
+  head.put(static_cast<uint32_t>(parts.checked / kImageAlignment));
+  for (const Section &section : sections) {
+    head.put(static_cast<uint32_t>(section.kind));
+    head.put(
+        static_cast<uint32_t>(section.record ? section.bytes.data.size() / section.record : 0));
+    head.put(section.offset);
+    head.put(uint64_t(section.bytes.data.size()));
+  }
+  for (const Section &section : sections) {
+    head.align(8);
+    head.data.insert(head.data.end(), section.bytes.data.begin(), section.bytes.data.end());
+  }
+  // What is checked is put together here; large constants stay where they are.
+  const uint64_t checked = parts.checked ? parts.checked : parts.size;
+  size_t inside = 0;
+  for (; inside < parts.pieces.size() && parts.pieces[inside].offset < checked; ++inside) {
+    const Piece &piece = parts.pieces[inside];
+    head.zeros(piece.offset - head.data.size());
+    head.data.insert(head.data.end(), piece.bytes.begin(), piece.bytes.end());
+  }
+  head.zeros(checked - head.data.size());
+  parts.pieces.erase(parts.pieces.begin(), parts.pieces.begin() + static_cast<long>(inside));
+  head.put_at(24, checksum64(std::span(head.data).subspan(kChecksumBegin)));
+  parts.head = std::move(head.data);
+  return parts;
+}
+
+Result<std::vector<std::byte>> BundleWriter::finish() const {
+  ATTN_ASSIGN_OR_RETURN(Parts parts, lay_out());
+  std::vector<std::byte> file = std::move(parts.head);
+  for (const Piece &piece : parts.pieces) {
+    file.resize(piece.offset);
+    file.insert(file.end(), piece.bytes.begin(), piece.bytes.end());
+  }
+  file.resize(parts.size);
+  return file;
 }
 
 Status BundleWriter::write(const std::string &path) const {
-  Result<std::vector<std::byte>> bytes = finish();
-  if (!bytes.ok())
-    return bytes.status().at(path);
-  return write_file(path, {std::span<const std::byte>(*bytes)});
+  Result<Parts> parts = lay_out();
+  if (!parts.ok())
+    return parts.status().at(path);
+  static constexpr std::byte kGap[kImageAlignment] = {};
+  std::vector<std::span<const std::byte>> spans = {parts->head};
+  uint64_t at = parts->head.size();
+  for (const Piece &piece : parts->pieces) {
+    spans.push_back({kGap, piece.offset - at});
+    spans.push_back(piece.bytes);
+    at = piece.offset + piece.bytes.size();
+  }
+  return write_file(path, spans);
 }
 
 } // namespace attn

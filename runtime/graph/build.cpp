@@ -51,6 +51,26 @@ Status NodeView::require_dtype(size_t i, DType dtype) const {
                                dtype_name(dtype), " is run");
 }
 
+Status infer_node(Graph &graph, const Node &node) {
+  const OpDef *def = find_op(node.domain, node.op);
+  if (!def)
+    return Status::invalid_input("is an operator that this runtime lacks");
+  std::vector<TensorType> types(node.outputs.size());
+  InferContext infer{{graph, node}, types};
+  ATTN_RETURN_IF_ERROR(def->infer(infer));
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    if (node.outputs[i] == kAbsent)
+      continue;
+    if (i >= types.size())
+      return Status::invalid_input("has more outputs than the operator");
+    for (int d = 0; d < types[i].shape.rank; ++d)
+      if (types[i].shape[d] < 0 || types[i].shape[d] > kLargestTensor)
+        return Status::invalid_input("makes a tensor of impossible size ", types[i].text());
+    graph.values[node.outputs[i]].type = types[i];
+  }
+  return {};
+}
+
 Status evaluate_node(const Graph &graph, const Node &node, std::vector<Tensor> inputs,
                      std::vector<Tensor> outputs) {
   const OpDef *def = find_op(node.domain, node.op);
@@ -364,25 +384,13 @@ private:
 
   // Infers the types of a node's outputs, then folds it or takes it into the graph.
   Status append(Node node) {
-    const OpDef *def = find_op(node.domain, node.op);
+    ATTN_RETURN_IF_ERROR(infer_node(graph_, node));
     bool constant = true;
     for (int in : node.inputs)
       constant &= in == kAbsent || graph_.values[in].is_constant();
-    std::vector<TensorType> types(node.outputs.size());
-    InferContext infer{{graph_, node}, types};
-    ATTN_RETURN_IF_ERROR(def->infer(infer));
     size_t bytes = 0;
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (node.outputs[i] == kAbsent)
-        continue;
-      if (i >= types.size())
-        return Status::invalid_input("has more outputs than the operator");
-      for (int d = 0; d < types[i].shape.rank; ++d)
-        if (types[i].shape[d] < 0 || types[i].shape[d] > kLargestTensor)
-          return Status::invalid_input("makes a tensor of impossible size ", types[i].text());
-      graph_.values[node.outputs[i]].type = types[i];
-      bytes += types[i].bytes();
-    }
+    for (int out : node.outputs)
+      bytes += out == kAbsent ? 0 : graph_.values[out].type.bytes();
     if ((node.op == "Shape" || node.op == "Size") && node.domain.empty())
       return fold_shape(node);
     if (constant && bytes <= kLargestFolded)

@@ -15,6 +15,10 @@ struct BuildOptions {
 
 Result<Graph> build_graph(const onnx::Model &model, const BuildOptions &options = {});
 
+// Gives the outputs of a node, whose inputs have types, theirs. Fails where the operator is
+// unknown or does not take them.
+Status infer_node(Graph &graph, const Node &node);
+
 // Runs one node on tensors that are all present; outputs must be dense.
 Status evaluate_node(const Graph &graph, const Node &node, std::vector<Tensor> inputs,
                      std::vector<Tensor> outputs);

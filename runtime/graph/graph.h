@@ -24,6 +24,9 @@ struct Value {
   bool is_input = false, is_output = false;
   const void *data = nullptr;        // constant, dense, aligned to its element
   std::shared_ptr<const void> owner; // of `data`, if it is not in the file
+  // Not 0: a matrix in panels of so many columns (bundle/bundle_format.h), which products
+  // alone read; see package.h.
+  uint32_t panel_columns = 0;
 
   bool is_constant() const { return data != nullptr; }
 };

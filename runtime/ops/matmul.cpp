@@ -21,17 +21,12 @@ void pack_panels(const float *b, int64_t row, int64_t column, int64_t k, int64_t
   }
 }
 
-bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
-                 const float *bias, int64_t bias_step, float beta, PackedWeight &out) {
+bool size_weight(int64_t k, int64_t n, const float *bias, int64_t bias_step, float beta,
+                 PackedWeight &out) {
   const int nr = isa().nr;
   out.k = k;
   out.n = n;
   out.panels = (n + nr - 1) / nr;
-  out.data = AlignedMemory(static_cast<size_t>(std::max<int64_t>(out.panels * k * nr, 16)) * 4);
-  if (!out.data.data())
-    return false;
-  pack_panels(b, row, column, k, n, alpha, nr, 0, out.panels,
-              static_cast<float *>(out.data.data()));
   if (!bias)
     return true;
   out.bias = AlignedMemory(static_cast<size_t>(out.panels * nr) * 4);
@@ -40,6 +35,19 @@ bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t
     return false;
   for (int64_t j = 0; j < n; ++j)
     to[j] = beta * bias[j * bias_step];
+  return true;
+}
+
+bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
+                 const float *bias, int64_t bias_step, float beta, PackedWeight &out) {
+  const int nr = isa().nr;
+  if (!size_weight(k, n, bias, bias_step, beta, out))
+    return false;
+  out.data = AlignedMemory(static_cast<size_t>(std::max<int64_t>(out.panels * k * nr, 16)) * 4);
+  if (!out.data.data())
+    return false;
+  pack_panels(b, row, column, k, n, alpha, nr, 0, out.panels,
+              static_cast<float *>(out.data.data()));
   return true;
 }
 
@@ -56,6 +64,7 @@ bool convert_weight(const Bf16Unit &unit, int64_t rows, PackedWeight &w) {
     unit.pack_panel(w.panel(p, nr), nr, 1, w.k, nr,
                     static_cast<char *>(w.bf16.data()) + p * unit.panel_bytes(w.k));
   w.data = AlignedMemory();
+  w.mapped = nullptr;
   return true;
 }
 

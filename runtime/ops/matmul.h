@@ -15,11 +15,12 @@ namespace attn::ops {
 struct PackedWeight {
   int64_t k = 0, n = 0, panels = 0;
   AlignedMemory data, bias;
+  const float *mapped = nullptr;  // panels that lie elsewhere, instead of `data`
   const Bf16Unit *unit = nullptr; // with it, instead of `data`:
   AlignedMemory bf16;             //   its panels,
   mutable AlignedMemory rows;     //   and room for A as bf16
   const float *panel(int64_t p, int nr) const {
-    return static_cast<const float *>(data.data()) + p * k * nr;
+    return (mapped ? mapped : static_cast<const float *>(data.data())) + p * k * nr;
   }
 };
 
@@ -28,8 +29,12 @@ struct PackedWeight {
 void pack_panels(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
                  int nr, int64_t first_panel, int64_t last_panel, float *to);
 
-// False when memory is exhausted. `bias` has n elements with the given step
-// (0: one for all), or is null.
+// Sets the sizes of a weight of k x n and pads its bias, n elements with the given step
+// (0: one for all) times `beta`, or null. False when memory is exhausted.
+bool size_weight(int64_t k, int64_t n, const float *bias, int64_t bias_step, float beta,
+                 PackedWeight &out);
+
+// The same, and packs B.
 bool pack_weight(const float *b, int64_t row, int64_t column, int64_t k, int64_t n, float alpha,
                  const float *bias, int64_t bias_step, float beta, PackedWeight &out);
 

@@ -106,10 +106,21 @@ static Activation activation_of(const std::string &name) {
 // Fewer rows are bound by memory and by rounding, not by arithmetic.
 static constexpr int64_t kFewestBf16Rows = 8;
 
+// The weight that is constant input `b` of a node: as it lies there if it is in panels.
+static bool hold_weight(const MakeContext &c, size_t b, int64_t row, int64_t column, int64_t k,
+                        int64_t n, float alpha, const float *bias, int64_t bias_step, float beta,
+                        PackedWeight &out) {
+  const float *data = c.inputs[b].as<float>();
+  if (!c.in(b)->panel_columns)
+    return pack_weight(data, row, column, k, n, alpha, bias, bias_step, beta, out);
+  out.mapped = data;
+  return size_weight(k, n, bias, bias_step, beta, out);
+}
+
 static Status pack_input(const MakeContext &c, size_t b, size_t bias, PackedWeight &out) {
   const Tensor &t = c.inputs[b];
   const float *add = bias < c.inputs.size() ? c.inputs[bias].as<float>() : nullptr;
-  if (!pack_weight(t.as<float>(), t.strides[0], t.strides[1], t.shape[0], t.shape[1], 1.0f, add,
+  if (!hold_weight(c, b, t.strides[0], t.strides[1], t.shape[0], t.shape[1], 1.0f, add,
                    add && c.inputs[bias].elements() == 1 ? 0 : 1, 1.0f, out))
     return no_memory();
   int64_t rows = out.n ? c.outputs[0].elements() / c.outputs[0].shape.back() : 0;
@@ -250,7 +261,7 @@ KernelResult make_gemm(const MakeContext &c) {
   const int nr = isa().nr;
   if (constant) {
     const float *bias = row_bias ? c.inputs[2].as<float>() : nullptr;
-    if (!pack_weight(b.as<float>(), row, column, s.k, s.n, alpha, bias,
+    if (!hold_weight(c, 1, row, column, s.k, s.n, alpha, bias,
                      bias && c.shape(2).elements() == 1 ? 0 : 1, beta, *weight))
       return no_memory();
   } else {

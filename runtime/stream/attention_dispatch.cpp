@@ -146,10 +146,10 @@ private:
 AttentionDispatch::AttentionDispatch(const Description &description, const Bundle *bundle,
                                      Device &device, bool allow_reference, const CacheView &view,
                                      std::string variant, CacheType cache_type,
-                                     std::string model_path, bool merge_tails)
+                                     BundleCommand made_by, bool merge_tails)
     : description_(description), bundle_(bundle), device_(device),
       allow_reference_(allow_reference), view_(view), variant_(std::move(variant)),
-      cache_type_(cache_type), model_path_(std::move(model_path)), merge_tails_(merge_tails) {}
+      cache_type_(cache_type), made_by_(std::move(made_by)), merge_tails_(merge_tails) {}
 
 graph::AttentionMaker AttentionDispatch::maker() {
   return [this](const MakeContext &c) { return make(c); };
@@ -157,7 +157,7 @@ graph::AttentionMaker AttentionDispatch::maker() {
 
 // "attnc model m.onnx --spec specs/a.attn --spec specs/b.attn --target cpu -o model.attnb"
 std::string AttentionDispatch::compile_command() const {
-  std::string command = "attnc model " + model_path_;
+  std::string command = "attnc model " + made_by_.model + (made_by_.package ? " --package" : "");
   std::vector<std::string> seen;
   for (const AttentionBinding &binding : description_.attention)
     if (std::find(seen.begin(), seen.end(), binding.spec) == seen.end()) {
@@ -165,7 +165,8 @@ std::string AttentionDispatch::compile_command() const {
       command += " --spec specs/" + binding.spec + ".attn";
     }
   command += concat(" --target ", target_name(device_.info().target));
-  return command + (cache_type_ == CacheType::int8 ? " --dtype int8,f32" : "") + " -o model.attnb";
+  return command + (cache_type_ == CacheType::int8 ? " --dtype int8,f32" : "") + " -o " +
+         made_by_.output;
 }
 
 const AttentionBinding *AttentionDispatch::find_binding(const std::string &node) const {

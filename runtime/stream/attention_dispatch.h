@@ -33,14 +33,20 @@ struct DispatchStats {
 // for that alone.
 enum class CacheType : uint8_t { automatic, f32, int8 };
 
+// How `attnc model` is called for the bundle; for messages.
+struct BundleCommand {
+  std::string model = "MODEL.onnx", output = "model.attnb";
+  bool package = false;
+};
+
 class AttentionDispatch {
 public:
   // `bundle` may be null: nodes then fall back to the reference if that was asked
   // for, else they are errors that name the command which makes a bundle.
   AttentionDispatch(const Description &description, const Bundle *bundle, Device &device,
                     bool allow_reference, const CacheView &view, std::string variant = {},
-                    CacheType cache_type = CacheType::automatic,
-                    std::string model_path = "MODEL.onnx", bool merge_tails = true);
+                    CacheType cache_type = CacheType::automatic, BundleCommand made_by = {},
+                    bool merge_tails = true);
 
   // The maker that a graph session calls for every Attention node. The dispatch
   // must outlive the session.
@@ -67,7 +73,7 @@ private:
   const CacheView &view_;
   std::string variant_;
   CacheType cache_type_;
-  std::string model_path_;
+  BundleCommand made_by_;
   bool merge_tails_; // equal keys at the end are given once where the spec says so
   DispatchStats stats_;
 };

@@ -3,6 +3,7 @@
 
 #include "runtime/bundle/checksum.h"
 #include "runtime/graph/build.h"
+#include "runtime/graph/package.h"
 #include "runtime/onnx/load_model.h"
 
 namespace attn::stream {
@@ -16,9 +17,50 @@ Result<std::shared_ptr<const Model>> Model::open(const ModelPaths &paths) {
   return open(paths.model_path, std::move(bundle), paths.description_path);
 }
 
+Result<std::shared_ptr<const Model>> Model::open(std::shared_ptr<const Bundle> package) {
+  auto made = std::make_shared<Model>();
+  const std::string place = package->place();
+  made->path_ = place;
+  made->is_package_ = true;
+  const PackedGraph *graph = package->find_graph(kPackedModel);
+  if (!graph)
+    return Status::invalid_input("the bundle holds kernels alone, no model; open an ONNX file with "
+                                 "it, or make a package with `attnc model MODEL.onnx --package`")
+        .at(place);
+  const Bundle::Blob *description = package->find_blob(kPackedDescription),
+                     *vocabulary = package->find_blob(kPackedVocabulary);
+  if (!description || !vocabulary)
+    return Status::invalid_input("the package's model is no stream: it was made without a "
+                                 "stream.toml beside the model; run it with `attn-run model`")
+        .at(place);
+  auto text_of = [](const Bundle::Blob &blob) {
+    return std::string(reinterpret_cast<const char *>(blob.bytes.data()), blob.bytes.size());
+  };
+  ATTN_ASSIGN_OR_RETURN(made->description_,
+                        parse_description(text_of(*description), place + "/stream.toml"));
+  ATTN_ASSIGN_OR_RETURN(made->tokenizer_,
+                        Tokenizer::from_text(text_of(*vocabulary), made->description_.prompt_words,
+                                             place + "/vocabulary"));
+  made->graph_ = graph->graph;
+  if (Status status = graph::restore_graph(made->graph_); !status.ok())
+    return status.at(place);
+  made->graph_.files.push_back(package);
+  if (!package->kernels().empty())
+    made->bundle_ = std::move(package);
+  return std::shared_ptr<const Model>(std::move(made));
+}
+
 Result<std::shared_ptr<const Model>> Model::open(const std::string &path,
                                                  std::shared_ptr<const Bundle> bundle,
                                                  const std::string &description_path) {
+  if (is_bundle_file(path)) {
+    if (bundle || !description_path.empty())
+      return Status::usage("a package has its own ", bundle ? "kernels" : "description",
+                           "; give it alone")
+          .at(path);
+    ATTN_ASSIGN_OR_RETURN(Bundle opened, Bundle::open(path));
+    return open(std::make_shared<const Bundle>(std::move(opened)));
+  }
   auto made = std::make_shared<Model>();
   made->path_ = path;
   made->bundle_ = std::move(bundle);

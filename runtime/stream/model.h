@@ -1,5 +1,5 @@
-// A stream model as it lies in its files: graph, description, vocabulary,
-// kernels. Read once, unchanged afterwards, shared by any number of streams.
+// A stream model as it lies in its files, or in a package: graph, description,
+// vocabulary, kernels. Read once, unchanged afterwards, shared by any number of streams.
 #pragma once
 
 #include "runtime/bundle/bundle_reader.h"
@@ -12,8 +12,12 @@
 
 namespace attn::stream {
 
+// What a package calls its parts.
+inline constexpr const char *kPackedModel = "model", *kPackedDescription = "model/stream.toml",
+                            *kPackedVocabulary = "model/vocabulary";
+
 struct ModelPaths {
-  std::string model_path, bundle_path; // bundle "": none
+  std::string model_path, bundle_path; // an ONNX file or a package; bundle "": none
   std::string description_path;        // "": stream.toml beside the model
 };
 
@@ -23,12 +27,15 @@ public:
   static Result<std::shared_ptr<const Model>> open(const std::string &path,
                                                    std::shared_ptr<const Bundle> bundle,
                                                    const std::string &description_path = {});
+  // The model of a package.
+  static Result<std::shared_ptr<const Model>> open(std::shared_ptr<const Bundle> package);
 
   const std::string &path() const { return path_; }
   const Description &description() const { return description_; }
   const Tokenizer &tokenizer() const { return *tokenizer_; }
   const Bundle *bundle() const { return bundle_.get(); } // or null
   const graph::Graph &graph() const { return graph_; }
+  bool is_package() const { return is_package_; }
   // Names model and kernels: snapshots are restored where it is the same.
   uint64_t fingerprint() const;
 
@@ -38,6 +45,7 @@ private:
   std::optional<Tokenizer> tokenizer_;
   std::shared_ptr<const Bundle> bundle_;
   graph::Graph graph_; // points into the mapped file
+  bool is_package_ = false;
 };
 
 } // namespace attn::stream

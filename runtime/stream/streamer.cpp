@@ -68,7 +68,10 @@ Status Streamer::open() {
   std::lock_guard turn(device_->turns);
   dispatch_ = std::make_unique<AttentionDispatch>(
       description(), model_->bundle(), *device_->device, options_.allow_reference, view_,
-      options_.variant, options_.cache_type, model_->path(), options_.exact_savings);
+      options_.variant, options_.cache_type,
+      model_->is_package() ? BundleCommand{"MODEL.onnx", model_->path(), true}
+                           : BundleCommand{model_->path()},
+      options_.exact_savings);
   if (options_.bf16 && !ops::bf16_unit())
     return Status::environment("bf16 products need a processor with AVX512-BF16 or with AMX that "
                                "the system allows, which this machine lacks: use f32");

@@ -12,9 +12,20 @@ cmake -S "$source/tests/install/embed" -B "$dir/embed" -DCMAKE_PREFIX_PATH="$dir
   -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" >"$dir/log" 2>&1 &&
   cmake --build "$dir/embed" >>"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
 "$make" "$dir/tiny"
+cat >"$dir/tiny_self.attn" <<'EOF'
+attention tiny_self {
+  space tok(i: stream)
+  query tok
+  keys  tok
+  heads 1 dim 16
+  mask  all
+}
+EOF
+"$dir"/moved/bin/attnc model "$dir/tiny/step.onnx" --spec "$dir/tiny_self.attn" --package \
+  -o "$dir/tiny.attnp" >"$dir/log" || { cat "$dir/log"; exit 1; }
 "$dir/embed/embed_c"
 "$dir/embed/embed_static"
-"$dir/embed/embed_cpp" "$dir/tiny/step.onnx"
+"$dir/embed/embed_cpp" "$dir/tiny/step.onnx" "$dir/tiny.attnp"
 
 # Versioned symbols, and none but the interface's.
 exported=$(nm -D --defined-only "$dir"/moved/lib*/libattn.so "$dir"/moved/lib/*/libattn.so 2>/dev/null | awk '{print $3}' | grep -v '^$' | sort -u)

@@ -1,8 +1,10 @@
-// A bundle with one kernel per target, for tests of the format.
+// A bundle with one kernel per target, and a graph to package, for tests of the format.
 #pragma once
 
 #include "runtime/bundle/bundle_writer.h"
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace attn {
 
@@ -58,6 +60,44 @@ inline BundleWriter sample_writer() {
   }
   writer.add_blob("model.plan", bytes_of("steps"));
   return writer;
+}
+
+// y = transposed softmax(x w + b, turned by a Gemm) of x [4, k]; w is k x 10, u 6 x 10.
+inline graph::Graph sample_graph(int64_t k = 8) {
+  using graph::DType;
+  graph::Graph g;
+  g.opset = 23;
+  auto constant = [&](const char *name, graph::Shape shape, float step) {
+    auto data = std::make_shared<std::vector<float>>(static_cast<size_t>(shape.elements()));
+    for (size_t i = 0; i < data->size(); ++i)
+      (*data)[i] = step * float(int(i * 7 % 23) - 11);
+    const int v = g.add_value(name, {DType::f32, shape});
+    g.values[static_cast<size_t>(v)].data = data->data();
+    g.values[static_cast<size_t>(v)].owner = data;
+    return v;
+  };
+  const int x = g.add_value("x", {DType::f32, {4, k}});
+  g.values[static_cast<size_t>(x)].is_input = true;
+  g.inputs = {x};
+  const int w = constant("w", {k, 10}, 0.05f), u = constant("u", {6, 10}, 0.03f),
+            b = constant("b", {6}, 0.1f);
+  auto node = [&](const char *op, std::vector<int> inputs) -> graph::Node & {
+    graph::Node made;
+    made.name = std::string("the ") + op;
+    made.op = op;
+    made.inputs = std::move(inputs);
+    made.outputs = {g.add_value(std::string(op) + ".out", {})};
+    g.nodes.push_back(std::move(made));
+    return g.nodes.back();
+  };
+  const int h = node("MatMul", {x, w}).outputs[0];
+  graph::Node &gemm = node("Gemm", {h, u, b});
+  gemm.set("transB", 1);
+  const int s = node("Softmax", {gemm.outputs[0]}).outputs[0];
+  graph::Node &turn = node("Transpose", {s});
+  turn.set("perm", std::vector<int64_t>{1, 0});
+  g.outputs = {turn.outputs[0]};
+  return g;
 }
 
 } // namespace attn

@@ -295,6 +295,18 @@ if ! ldd "$attnc" | grep -q libasan; then
   expect 0 "" little $((limit + 500000))
 fi
 
+# Packages.
+expect 2 "--package requires --output" "$attnc" model tiny.onnx --package --emit-specs derived
+expect 0 "" "$attnc" model tiny.onnx --package -o tiny.attnp
+expect 0 "checksum right" "$run" inspect tiny.attnp
+expect 2 "tiny.attnp: a package has its own kernels; leave --bundle out" "$run" model tiny.attnp --bundle tiny.attnb --inputs nothing --zeros --outputs made
+expect 1 "tiny.attnb: the bundle holds kernels alone, no model" "$run" model tiny.attnb --inputs nothing --zeros --outputs made
+expect 1 "nothing/sample.npy: there is no such file for input 'sample'" "$run" model tiny.attnp --inputs nothing --outputs made
+expect 1 "make the package again with a --target for this device" "$run" model tiny.attnp --inputs nothing --zeros --outputs made --device vulkan
+head -c 3000 tiny.attnp >cut.attnp
+expect 1 "cut.attnp: truncated bundle: its header says" "$run" model cut.attnp --inputs nothing --zeros --outputs made
+expect 3 "No space left" "$attnc" model tiny.onnx --package -o /dev/full
+
 # A full disk behind every kind of output.
 for command in "$run inspect f32.attnb" "$run inspect f32.attnb --json" "$run devices" "$run --help" \
   "$attnc explain window.attn --shape i=64" "$attnc explain window.attn --shape i=64 --json" \

@@ -1,4 +1,5 @@
 // `attn-run inspect`: what is in a bundle.
+#include "runtime/bundle/bundle_format.h"
 #include "runtime/bundle/bundle_reader.h"
 #include "tools/attn-run/commands.h"
 #include "tools/attn-run/json.h"
@@ -74,10 +75,37 @@ void write_kernel(Json &out, const Bundle &bundle, const KernelInfo &kernel) {
   out.end_array().end_object();
 }
 
+// How a package's model lies in the file.
+struct GraphFacts {
+  uint64_t constants = 0, panels = 0; // bytes
+  bool whole = true;                  // the constants are as they were written
+
+  explicit GraphFacts(const PackedGraph &packed) {
+    for (const graph::Value &value : packed.graph.values)
+      if (value.is_constant())
+        (value.panel_columns ? panels : constants) +=
+            constant_bytes(value.type, value.panel_columns);
+    whole = hash_constants(packed.graph) == packed.constants_hash;
+  }
+};
+
+// Opening a package does not read its weights; here they are.
+Status check_constants(const Bundle &bundle) {
+  for (const PackedGraph &packed : bundle.graphs())
+    if (!GraphFacts(packed).whole)
+      return Status::invalid_input("constants of graph '", packed.name,
+                                   "' have another checksum than was written: the package is "
+                                   "damaged, copy or make it again")
+          .at(bundle.place());
+  return {};
+}
+
 int inspect(const std::string &path, bool json, bool specs) {
   Result<Bundle> bundle = Bundle::open(path);
   if (!bundle.ok())
     return report(bundle.status());
+  if (Status status = check_constants(*bundle); !status.ok())
+    return report(status);
   if (json) {
     Json out;
     out.begin_object().field("bytes", uint64_t(bundle->size()));
@@ -93,6 +121,16 @@ int inspect(const std::string &path, bool json, bool specs) {
           .field("name", blob.name)
           .field("bytes", uint64_t(blob.bytes.size()))
           .end_object();
+    out.end_array().key("graphs").begin_array();
+    for (const PackedGraph &packed : bundle->graphs()) {
+      const GraphFacts facts(packed);
+      out.begin_object()
+          .field("name", packed.name)
+          .field("nodes", uint64_t(packed.graph.nodes.size()))
+          .field("constant_bytes", facts.constants)
+          .field("panel_bytes", facts.panels)
+          .end_object();
+    }
     out.end_array().end_object();
     std::printf("%s\n", out.text().c_str());
     return 0;
@@ -105,6 +143,14 @@ int inspect(const std::string &path, bool json, bool specs) {
   for (const Bundle::Blob &blob : bundle->blobs())
     std::printf("data %.*s: %zu bytes\n", static_cast<int>(blob.name.size()), blob.name.data(),
                 blob.bytes.size());
+  for (const PackedGraph &packed : bundle->graphs()) {
+    const GraphFacts facts(packed);
+    std::printf("graph %s: %zu nodes, %zu inputs, %zu outputs, %llu bytes of constants and %llu in "
+                "panels, checksum right\n",
+                packed.name.c_str(), packed.graph.nodes.size(), packed.graph.inputs.size(),
+                packed.graph.outputs.size(), static_cast<unsigned long long>(facts.constants),
+                static_cast<unsigned long long>(facts.panels));
+  }
   for (const Bundle::Spec &spec : bundle->specs())
     if (specs)
       std::printf("--- %.*s\n%.*s", static_cast<int>(spec.name.size()), spec.name.data(),

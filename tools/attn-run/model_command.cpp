@@ -2,9 +2,11 @@
 // bundle or as plain operators.
 #include "runtime/base/npy.h"
 #include "runtime/graph/build.h"
+#include "runtime/graph/package.h"
 #include "runtime/graph/session.h"
 #include "runtime/onnx/load_model.h"
 #include "runtime/stream/derived_attention.h"
+#include "runtime/stream/model.h"
 #include "tools/attn-run/commands.h"
 
 #include <algorithm>
@@ -52,19 +54,19 @@ std::string file_of(const std::string &folder, std::string name) {
 }
 
 // The arrays' shapes decide symbolic dimensions. With `zeros`, inputs without a file are zero.
-Result<std::map<std::string, NpyArray>> read_inputs(const onnx::Model &model,
+Result<std::map<std::string, NpyArray>> read_inputs(const std::vector<std::string> &names,
                                                     const std::string &folder, bool zeros) {
   std::map<std::string, NpyArray> inputs;
-  for (const onnx::ValueInfo &info : model.inputs) {
-    const std::string file = file_of(folder, info.name);
+  for (const std::string &name : names) {
+    const std::string file = file_of(folder, name);
     if (zeros && !std::filesystem::exists(file))
       continue;
     if (!std::filesystem::exists(file))
-      return Status::invalid_input("there is no such file for input '", info.name,
+      return Status::invalid_input("there is no such file for input '", name,
                                    "' of the model; write it, or give --zeros to run with zeros")
           .at(file);
     ATTN_ASSIGN_OR_RETURN(NpyArray array, read_npy(file));
-    inputs.emplace(info.name, std::move(array));
+    inputs.emplace(name, std::move(array));
   }
   return inputs;
 }
@@ -123,6 +125,14 @@ Status report_attention(const Options &options, const graph::Graph &graph,
     none &= node.plain();
   }
   const std::string command = "attnc model " + options.model + " -o FILE.attnb";
+  if (is_bundle_file(options.model)) {
+    if (none && !bound.empty())
+      return Status::invalid_input("no kernel fits an attention node (", bound.front().node, ": ",
+                                   bound.front().reason,
+                                   "); make the package again with a --target for this device")
+          .at(options.model);
+    return {};
+  }
   if (!options.bundle.empty() && none)
     return (bound.empty()
                 ? Status::invalid_input("the model has no attention for its kernels; leave "
@@ -143,30 +153,67 @@ Status report_attention(const Options &options, const graph::Graph &graph,
   return {};
 }
 
-Status run_model(const Options &options) {
+using Inputs = std::map<std::string, NpyArray>;
+
+Result<graph::Graph> build_onnx(const Options &options, Inputs &inputs) {
   ATTN_ASSIGN_OR_RETURN(onnx::Model model, onnx::load_model(options.model));
-  ATTN_ASSIGN_OR_RETURN(auto inputs, read_inputs(model, options.inputs, options.zeros));
+  std::vector<std::string> names;
+  for (const onnx::ValueInfo &info : model.inputs)
+    names.push_back(info.name);
+  ATTN_ASSIGN_OR_RETURN(inputs, read_inputs(names, options.inputs, options.zeros));
   graph::BuildOptions build;
   for (const auto &[name, array] : inputs)
     build.shapes[name] = array.shape;
   auto graph = graph::build_graph(model, build);
   if (!graph.ok())
     return graph.status().at(options.model);
+  return graph;
+}
+
+// A package has kernels and graph in one; `bundle` must outlive the graph.
+Result<graph::Graph> open_package(const Options &options, std::optional<Bundle> &bundle,
+                                  Inputs &inputs) {
+  if (!options.bundle.empty())
+    return Status::usage("a package has its own kernels; leave --bundle out").at(options.model);
+  ATTN_ASSIGN_OR_RETURN(bundle, Bundle::open(options.model));
+  const PackedGraph *packed = bundle->find_graph(stream::kPackedModel);
+  if (!packed)
+    return Status::invalid_input("the bundle holds kernels alone, no model: name an ONNX file and "
+                                 "give it with --bundle, or make a package with `attnc model "
+                                 "MODEL.onnx --package`")
+        .at(options.model);
+  graph::Graph graph = packed->graph;
+  if (Status status = graph::restore_graph(graph); !status.ok())
+    return status.at(options.model);
+  std::vector<std::string> names;
+  for (int v : graph.inputs)
+    names.push_back(graph.values[static_cast<size_t>(v)].name);
+  ATTN_ASSIGN_OR_RETURN(inputs, read_inputs(names, options.inputs, options.zeros));
+  return graph;
+}
+
+Status run_model(const Options &options) {
+  const bool package = is_bundle_file(options.model);
+  std::optional<Bundle> bundle;
+  Inputs inputs;
+  ATTN_ASSIGN_OR_RETURN(graph::Graph graph, package ? open_package(options, bundle, inputs)
+                                                    : build_onnx(options, inputs));
 
   std::unique_ptr<Device> device;
-  std::optional<Bundle> bundle;
   std::vector<stream::NodeBinding> bound;
   graph::SessionOptions session_options;
   session_options.fuse = !options.plain;
   session_options.plan.memoise = !options.plain;
   if (!options.bundle.empty()) {
     ATTN_ASSIGN_OR_RETURN(bundle, Bundle::open(options.bundle));
+  }
+  if (bundle) {
     ATTN_ASSIGN_OR_RETURN(device, open_device(options.device.id, options.device.options));
     session_options.attention = stream::derived_attention(*bundle, *device, bound);
   }
   ThreadPool pool(options.device.options.threads);
   ATTN_ASSIGN_OR_RETURN(auto session,
-                        graph::Session::create(std::move(*graph), pool, session_options));
+                        graph::Session::create(std::move(graph), pool, session_options));
   ATTN_RETURN_IF_ERROR(report_attention(options, session->graph(), bound));
   ATTN_RETURN_IF_ERROR(run_often(*session, inputs, options.repeat));
   ATTN_RETURN_IF_ERROR(write_outputs(*session, options.outputs));
@@ -181,13 +228,16 @@ Status run_model(const Options &options) {
 void add_model_command(CLI::App &program, Action &action) {
   auto options = std::make_shared<Options>();
   CLI::App *command = program.add_subcommand("model", "Run an ONNX model on NumPy arrays");
-  command->add_option("MODEL", options->model, "the model (.onnx)")->required();
+  command->add_option("MODEL", options->model, "the model (.onnx), or a package (.attnp)")
+      ->required();
   command->add_option("--inputs", options->inputs, "folder with NAME.npy for its inputs; / is _")
       ->required();
   command->add_option("--outputs", options->outputs, "folder for NAME.npy of its outputs")
       ->required();
-  command->add_option("--bundle", options->bundle,
-                      "kernels for its attention, made by attnc model; default: plain operators");
+  command->add_option(
+      "--bundle", options->bundle,
+      "kernels for its attention, made by attnc model; default: those of the package, "
+      "or plain operators");
   options->device.add_to(*command);
   command->add_flag("--zeros", options->zeros, "take zeros for inputs that have no file");
   command->add_flag("--plain", options->plain, "fuse and remember nothing");

@@ -259,14 +259,15 @@ int main(int argc, char **argv) {
                "attn-stream");
   app.footer("Example:\n  attn-stream demo/step.onnx demo.attnb --prompt \"red circle left\" \\\n"
              "      --switch 80:\"blue square right\" --frames 240 --out video.mp4\n"
-             "  attn-stream demo/step.onnx demo.attnb --frames 0 --serve 8080\n" +
+             "  attn-stream demo.attnp --frames 0 --serve 8080\n" +
              std::string(tool::kExitCodeHelp));
   // A script's settings can be overridden at the end of its command line.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("model", options.stream.model_path,
-                 "the model, an ONNX file; stream.toml lies beside it")
+                 "the model: an ONNX file with stream.toml beside it, or a package (.attnp)")
       ->required();
-  app.add_option("bundle", options.stream.bundle_path, "compiled attention kernels (.attnb)");
+  app.add_option("bundle", options.stream.bundle_path,
+                 "compiled attention kernels (.attnb); a package has its own");
   app.add_option("--prompt", options.prompt, "first prompt; default: the model's");
   app.add_option("--switch", options.switches,
                  "FRAME:PROMPT, a new prompt from that frame on (repeatable)")

@@ -68,6 +68,10 @@ bool writeOutput(const std::string &path, const std::string &bytes, int &exitCod
 }
 
 int writeBundle(const std::string &path, BundleWriter &bundle) {
+  if (path != "-") { // without a copy of its weights
+    Status status = bundle.write(path);
+    return status.ok() ? kDone : fail(status);
+  }
   auto bytes = bundle.finish();
   if (!bytes.ok())
     return fail(bytes.status().at(path));

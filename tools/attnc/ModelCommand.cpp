@@ -2,6 +2,7 @@
 // its attention nodes are bound to specs, given or derived, and their kernels are
 // compiled.
 #include "tools/attnc/Commands.h"
+#include "tools/attnc/PackageModel.h"
 
 #include "compiler/pipeline/BindModel.h"
 #include "runtime/base/text.h"
@@ -27,7 +28,7 @@ struct Options {
   std::vector<std::string> specs, targets{"cpu"}, variants;
   std::vector<std::string> sizeTexts;
   std::map<std::string, int64_t> sizes; // read from them
-  bool force = false;
+  bool force = false, package = false;
 };
 
 // Keys and values as the spec's cache stores them; what it leaves open is f32, the
@@ -212,6 +213,11 @@ int compileModel(Options &options) {
     }
     if (!compileDerived(*bound, options, compileOptions, bundle, notes))
       return kRejected;
+    if (options.package)
+      if (Status status = packageModel(*graph, *description ? &**description : nullptr,
+                                       options.targets, bundle);
+          !status.ok())
+        return fail(status);
     if (int code = writeBundle(options.output, bundle); code != kDone)
       return code;
   }
@@ -263,11 +269,19 @@ void addModelCommand(CLI::App &app, int &exitCode) {
                    "int8 where the spec's cache stores it, else f32")
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "int8"}));
-  command->add_option("-o,--output", options->output, "The bundle to write (.attnb)");
+  command->add_option("-o,--output", options->output,
+                      "The bundle to write (.attnb), with --package the package (.attnp)");
+  command
+      ->add_flag("--package", options->package,
+                 "Write the model into the file, too: graph, weights, stream description and "
+                 "vocabulary. It runs without the .onnx")
+      ->needs("--output");
   command->footer("Examples:\n  attnc model encoder.onnx --target cpu,spirv -o encoder.attnb\n"
                   "  attnc model encoder.onnx --emit-specs specs\n"
                   "  attnc model step.onnx --spec demo_self.attn --spec demo_cross.attn "
-                  "-o demo.attnb");
+                  "-o demo.attnb\n"
+                  "  attnc model step.onnx --spec demo_self.attn --spec demo_cross.attn "
+                  "--package -o demo.attnp");
   command->callback([options, &exitCode] {
     if (options->output.empty() && options->emitSpecs.empty()) {
       std::cerr << "attnc: error: nothing to write; give -o FILE.attnb or --emit-specs DIR\n";

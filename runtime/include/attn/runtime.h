@@ -257,12 +257,15 @@ ATTN_API attn_status_t *attn_merge_run(attn_kernel_t *kernel, const attn_merge_a
 typedef struct attn_model attn_model_t;
 typedef struct attn_stream attn_stream_t;
 
-/* `model_path` is an ONNX file with a stream.toml beside it (or at
- * `description_path`, if that is not NULL); `kernels` its compiled attention kernels,
- * or NULL to run without any. Weights are mapped, not read. Released by
- * attn_model_close. */
+/* `model_path` is a package (`attnc model --package`), of which `kernels` and
+ * `description_path` must be NULL; or an ONNX file with a stream.toml beside it (or at
+ * `description_path`, if that is not NULL), with its compiled attention kernels, or NULL
+ * to run without any. Weights are mapped, not read. Released by attn_model_close. */
 ATTN_API attn_status_t *attn_model_open(const char *model_path, const attn_bundle_t *kernels,
                                         const char *description_path, attn_model_t **out_model);
+/* The model of a package that was opened as a bundle: from a file, or from memory. */
+ATTN_API attn_status_t *attn_model_open_package(const attn_bundle_t *package,
+                                                attn_model_t **out_model);
 ATTN_API void attn_model_close(attn_model_t *model);
 
 typedef struct attn_model_info {

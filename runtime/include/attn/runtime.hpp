@@ -95,6 +95,9 @@ struct Model : Handle<attn_model_t, attn_model_close> {
               const char *description_path = nullptr) {
     return Status(attn_model_open(model_path, kernels.get(), description_path, out()));
   }
+  Status open_package(const Bundle &package) {
+    return Status(attn_model_open_package(package.get(), out()));
+  }
   Status info(attn_model_info_t &info) const {
     info = ATTN_INIT(attn_model_info_t);
     return Status(attn_model_get_info(get(), &info));
