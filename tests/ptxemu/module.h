@@ -51,6 +51,7 @@ struct Kernel {
   std::vector<Instruction> code;
   int registers = 0;
   int params = 0;
+  std::vector<bool> is_map; // by parameter: it holds a tensor map, not a pointer
   uint32_t threads = 0; // .reqntid
 };
 

@@ -68,8 +68,10 @@ private:
       return;
     }
     if (!in_body) { // parameters and .reqntid
-      if (starts_with(s, ".param"))
+      if (starts_with(s, ".param")) {
         ++kernel.params;
+        kernel.is_map.push_back(s.find("[128]") != std::string::npos);
+      }
       else if (starts_with(s, ".reqntid"))
         kernel.threads = std::atoi(s.substr(8).c_str());
       return;

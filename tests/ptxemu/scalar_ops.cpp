@@ -164,6 +164,7 @@ void add_conversions(Table &t) {
   t["cvt.rmi.f32.f32"] = unary<std::floor>;
   t["cvt.rpi.f32.f32"] = unary<std::ceil>;
   t["cvt.rzi.f32.f32"] = unary<std::trunc>;
+  t["abs.f16"] = t["abs.bf16"] = [](U a, U, U) -> U { return a & 0x7fff; };
   t["cvt.f32.f16"] = [](U a, U, U) { return to(attn::f16_to_f32(a)); };
   t["cvt.f32.bf16"] = [](U a, U, U) { return to(attn::bf16_to_f32(a)); };
   t["cvt.rn.f16.f32"] = [](U a, U, U) -> U { return attn::f32_to_f16(from<float>(a)); };

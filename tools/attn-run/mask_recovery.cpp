@@ -40,13 +40,16 @@ std::string tile_class(const Kernel &kernel, const HostCall &call, uint32_t batc
 // Large enough to show beside what an output expression adds, in every type.
 constexpr float kOneHot = 256;
 
-// What is not larger than this is lost when a result of this size is rounded.
+// What is not larger than this is lost when a result of this size is rounded, or is a
+// weight that the type of the output, which may be that of the probabilities, makes 0.
 double rounding(const KernelInfo &info, double size) {
-  double unit = 1e-6;
+  double unit = 1e-6, least = 1e-30;
   for (const BindingInfo &binding : info.bindings)
-    if (binding.role == BindingRole::o && binding.type != ElementType::f32)
-      unit = binding.type == ElementType::bf16 ? 1.6e-2 : 2e-3;
-  return std::max(1e-30, size * unit);
+    if (binding.role == BindingRole::o && binding.type == ElementType::bf16)
+      unit = 1.6e-2;
+    else if (binding.role == BindingRole::o && binding.type == ElementType::f16)
+      unit = 2e-3, least = 0x1p-23; // twice the smallest number
+  return std::max(least, size * unit);
 }
 
 } // namespace

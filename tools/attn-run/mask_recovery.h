@@ -10,7 +10,7 @@ namespace attn {
 struct MaskReport {
   uint64_t pairs = 0;    // (batch, head, query, key) compared
   uint64_t admitted = 0; // of these, by the spec
-  uint64_t skipped = 0;  // weigh too little for f32 to tell
+  uint64_t skipped = 0;  // of these, weigh too little for the element type to tell
   uint64_t wrong = 0;
   std::string first_wrong; // place, tile and class of the first wrong pair
 };

@@ -137,7 +137,7 @@ private:
     ++verified_;
     std::mt19937_64 random(options_.seed);
     double error = 0, row = 0, real = 0;
-    uint64_t pairs = 0, cases = 0;
+    uint64_t pairs = 0, skipped = 0, cases = 0;
     std::string failure, where;
     out_.begin_object().field("kernel", info.name).field("variant", info.variant);
     out_.field("target", target_name(info.target)).field("arch", info.arch);
@@ -152,7 +152,8 @@ private:
       error = std::max(error, result.comparison.error);
       row = std::max(row, result.comparison.worst_row);
       real = std::max(real, result.real_error);
-      pairs += result.mask.pairs;
+      pairs += result.mask.pairs - result.mask.skipped;
+      skipped += result.mask.skipped;
       if (!result.failure.empty() && failure.empty()) {
         failure = result.failure;
         where = result.description;
@@ -163,7 +164,7 @@ private:
     out_.field("bound", exact_bound(info)).field("row_error_over_limit", row);
     if (has_int8_keys(info))
       out_.field("error_unquantised", real);
-    out_.field("mask_pairs", pairs);
+    out_.field("mask_pairs", pairs).field("mask_pairs_too_light", skipped);
     if (!failure.empty())
       out_.field("failure", failure).field("case", where);
     out_.end_object();
@@ -175,6 +176,9 @@ private:
     if (pairs) // a merge has no mask
       std::printf(", mask %s %llu pairs", failure.empty() ? "exact on" : "compared on",
                   static_cast<unsigned long long>(pairs));
+    if (skipped)
+      std::printf(" (%llu more weigh too little for the element type to show)",
+                  static_cast<unsigned long long>(skipped));
     if (has_int8_keys(info))
       std::printf(", %.2e from unquantised", real);
     std::printf("\n");

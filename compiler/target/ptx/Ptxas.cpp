@@ -11,6 +11,8 @@ using namespace mlir;
 using namespace mlir::attn;
 
 std::optional<std::string> mlir::attn::findPtxas() {
+  if (const char *chosen = std::getenv("ATTN_PTXAS"); chosen && *chosen)
+    return StringRef(chosen) == "none" ? std::nullopt : std::optional<std::string>(chosen);
   if (auto found = llvm::sys::findProgramByName("ptxas"))
     return *found;
   if (auto found = llvm::sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"}))
@@ -56,6 +58,9 @@ FailureOr<AssembledKernels> mlir::attn::assemble(StringRef ptxas, StringRef ptx,
   AssembledKernels result;
   if (auto log = llvm::MemoryBuffer::getFile(report))
     result.log = (*log)->getBuffer().str();
+  if (code == -1)
+    return emitError(loc, "cannot run ptxas '")
+           << ptxas << "': " << message << "; ATTN_PTXAS names another, or 'none' to do without";
   if (code != 0)
     return emitError(loc, "ptxas rejects the generated kernel: ") << message << result.log;
   result.complaint = forbiddenLine(result.log).str();
