@@ -43,7 +43,7 @@ Result run(const std::vector<float> &q, const std::vector<float> &k, const std::
   description.attention.push_back({"cross", "*", "tail"});
   stream::CacheView view;
   stream::AttentionDispatch dispatch(description, compiled ? &*bundle : nullptr, **device,
-                                     !compiled, view, {}, stream::CacheType::f32, "m", merge);
+                                     !compiled, view, {}, stream::CacheType::f32, {"m"}, merge);
   graph::SessionOptions options;
   options.attention = dispatch.maker();
   ThreadPool pool(1);
