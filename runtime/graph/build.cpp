@@ -7,12 +7,15 @@
 #include "runtime/graph/copy.h"
 #include "runtime/graph/views.h"
 #include <cstring>
+#include <map>
 #include <set>
 
 namespace attn::graph {
 
 // Folding may not blow a small file up into gigabytes.
 static constexpr size_t kLargestFolded = size_t(1) << 28;
+// Smaller weights are widened when a model is built: a copy of them costs little.
+static constexpr size_t kLeastLeftNarrow = size_t(1) << 20;
 static constexpr int64_t kLargestTensor = int64_t(1) << 40;
 
 Result<std::vector<int64_t>> NodeView::constant_integers(size_t i) const {
@@ -393,10 +396,35 @@ private:
       bytes += out == kAbsent ? 0 : graph_.values[out].type.bytes();
     if ((node.op == "Shape" || node.op == "Size") && node.domain.empty())
       return fold_shape(node);
-    if (constant && bytes <= kLargestFolded)
+    if (constant && bytes <= kLargestFolded && !left_narrow(node))
       return fold(node);
     graph_.nodes.push_back(std::move(node));
     return {};
+  }
+
+  // Large weights of products stay as the file has them; the products widen them (fuse.cpp).
+  bool left_narrow(const Node &node) {
+    if ((node.op != "Cast" && node.op != "DequantizeLinear") || !node.domain.empty())
+      return false;
+    const Value &made = graph_.values[node.outputs[0]];
+    return made.type.dtype == DType::f32 && made.type.shape.rank == 2 &&
+           made.type.bytes() >= kLeastLeftNarrow && only_multiplied(made.name);
+  }
+
+  // Whether all that reads a value of the file takes it as the right side of a product.
+  bool only_multiplied(const std::string &name) {
+    if (readers_.empty()) {
+      for (const onnx::Node &node : model_.nodes)
+        for (size_t i = 0; i < node.inputs.size(); ++i) {
+          Readers &readers = readers_[node.inputs[i]];
+          ++readers.all;
+          readers.products += node.op == "MatMul" && node.domain.empty() && i == 1;
+        }
+      for (const onnx::ValueInfo &out : model_.outputs)
+        ++readers_[out.name].all;
+    }
+    auto found = readers_.find(name);
+    return found != readers_.end() && found->second.all == found->second.products;
   }
 
   Status fold(const Node &node) {
@@ -439,7 +467,11 @@ private:
     return {};
   }
 
+  struct Readers {
+    int all = 0, products = 0;
+  };
   const onnx::Model &model_;
+  std::map<std::string, Readers> readers_; // of the file's values, by name
   const BuildOptions &options_;
   Graph &graph_;
   std::map<std::string, int> names_;

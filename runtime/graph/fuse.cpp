@@ -5,6 +5,7 @@
 #include "runtime/base/aligned_memory.h"
 #include "runtime/graph/views.h"
 #include "runtime/ops/elementwise.h"
+#include <algorithm>
 #include <map>
 
 namespace attn::graph {
@@ -151,9 +152,14 @@ private:
     for (size_t i = 0; i < g_.nodes.size(); ++i) {
       int n = static_cast<int>(i);
       bool matmul = is(n, "MatMul"), full = is(n, "Gemm");
-      if ((!matmul && !full) || !constant(g_.nodes[i].inputs[1]))
+      if (!matmul && !full)
         continue;
       Node fused = g_.nodes[i];
+      int scales = kAbsent;
+      if (matmul)
+        fused.inputs[1] = as_stored(fused.inputs[1], scales);
+      if (!constant(fused.inputs[1]))
+        continue;
       if (shape(fused.inputs[1]).rank != 2 || shape(fused.inputs[0]).rank < 2)
         continue;
       int bias = kAbsent;
@@ -171,12 +177,39 @@ private:
           continue;
         index(); // a constant was added
       }
-      fuse_epilogue(n, std::move(fused), bias);
+      fuse_epilogue(n, std::move(fused), bias, scales);
     }
     sweep();
   }
 
-  void fuse_epilogue(int first, Node fused, int bias) {
+  // A weight that was left as the file has it (build.cpp), and its scales; else the value itself.
+  int as_stored(int v, int &scales) const {
+    const int p = g_.values[v].producer;
+    if (is(p, "Cast") && constant(g_.nodes[p].inputs[0]))
+      return is_narrow(g_.nodes[p].inputs[0]) ? g_.nodes[p].inputs[0] : v;
+    if (!is(p, "DequantizeLinear"))
+      return v;
+    const Node &node = g_.nodes[p];
+    const int x = node.inputs[0], scale = node.inputs[1], zero = node.input(2);
+    const bool by_column = node.integer("axis", 1) == 1 || node.integer("axis", 1) == -1;
+    if (!constant(x) || g_.values[x].type.dtype != DType::i8 || !constant(scale) || !f32(scale) ||
+        (shape(scale).elements() != 1 && !by_column) || (zero != kAbsent && !all_zero(zero)))
+      return v;
+    scales = scale;
+    return x;
+  }
+  bool is_narrow(int v) const {
+    const DType type = g_.values[v].type.dtype;
+    return type == DType::bf16 || type == DType::f16;
+  }
+  bool all_zero(int v) const {
+    if (!constant(v))
+      return false;
+    const char *bytes = static_cast<const char *>(g_.values[v].data);
+    return std::all_of(bytes, bytes + g_.values[v].type.bytes(), [](char b) { return b == 0; });
+  }
+
+  void fuse_epilogue(int first, Node fused, int bias, int scales) {
     int out = fused.outputs[0], last = first, gate = kAbsent, residual = kAbsent;
     const Shape full = shape(out);
     std::vector<int> used = {first};
@@ -222,6 +255,8 @@ private:
     if (act)
       fused.set("activation", act);
     fused.inputs = {fused.inputs[0], fused.inputs[1], bias, gate, residual};
+    if (scales != kAbsent)
+      fused.inputs.push_back(scales);
     fused.outputs = {out};
     for (int n : used)
       kill(n);
@@ -289,7 +324,7 @@ private:
     for (size_t n = 0; n < g_.nodes.size(); ++n) {
       const Node &node = g_.nodes[n];
       if (is(static_cast<int>(n), "Gemm", "attn") && !node.find("activation") &&
-          node.input(3) == kAbsent && node.input(4) == kAbsent)
+          node.input(3) == kAbsent && node.input(4) == kAbsent && node.input(5) == kAbsent)
         by_input[node.inputs[0]].push_back(static_cast<int>(n));
     }
     for (auto &[a, members] : by_input) {

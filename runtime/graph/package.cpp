@@ -86,8 +86,8 @@ Status pack_graph(Graph &g, uint32_t columns) {
     auto memory = std::make_shared<Memory>();
     memory->block = AlignedMemory(static_cast<size_t>(panels * k) * columns * sizeof(float));
     if (auto *to = static_cast<float *>(memory->block.data()))
-      ops::pack_panels(static_cast<const float *>(value.data), row, column, k, n, 1.0f,
-                       static_cast<int>(columns), 0, panels, to);
+      ops::pack_panels({value.data, DType::f32, row, column}, k, n, 1.0f, static_cast<int>(columns),
+                       0, panels, to);
     ATTN_RETURN_IF_ERROR(own(value, std::move(memory)));
     value.panel_columns = columns;
   }

@@ -180,7 +180,7 @@ public:
               gather_patch(w_, x, first + r, patches + r * w_.depth());
           });
           Product product{&weights_[static_cast<size_t>(g)], results};
-          run_products(args.pool, patches, rows, &product, 1);
+          ATTN_RETURN_IF_ERROR(run_products(args.pool, patches, rows, &product, 1));
           for_rows(args.pool, each, rows * each, [&](int64_t begin, int64_t end) {
             for (int64_t m = begin; m < end; ++m)
               for (int64_t r = 0; r < rows; ++r)
@@ -198,8 +198,8 @@ private:
     for (size_t g = 0; g < weights_.size(); ++g) {
       PackedWeight &to = weights_[g];
       const int64_t first = static_cast<int64_t>(g) * each;
-      pack_panels(weights + first * w_.depth(), 1, w_.depth(), w_.depth(), each, 1.0f, nr_, 0,
-                  to.panels, static_cast<float *>(to.data.data()));
+      pack_panels({weights + first * w_.depth(), DType::f32, 1, w_.depth()}, w_.depth(), each, 1.0f,
+                  nr_, 0, to.panels, static_cast<float *>(to.data.data()));
       if (bias)
         std::copy_n(bias + first, each, static_cast<float *>(to.bias.data()));
     }

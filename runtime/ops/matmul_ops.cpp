@@ -68,8 +68,8 @@ Status infer_gemm(InferContext &c) {
   return {};
 }
 
-// attn::Gemm: A [..., k], constant B [k, n], bias [n]?, gate?, residual?; made by
-// the fusion pass, which has checked the shapes.
+// attn::Gemm: A [..., k], constant B [k, n], bias [n]?, gate?, residual?, scales of an int8 B [n]
+// or [1]?; made by the fusion pass, which has checked the shapes.
 Status infer_fused_gemm(InferContext &c) {
   Shape out = c.shape(0);
   out[out.rank - 1] = c.shape(1).back();
@@ -106,25 +106,46 @@ static Activation activation_of(const std::string &name) {
 // Fewer rows are bound by memory and by rounding, not by arithmetic.
 static constexpr int64_t kFewestBf16Rows = 8;
 
+// From so many rows on, packing a weight at every run costs less than a copy of it is worth.
+static constexpr int64_t kFewestUnpackedRows = 1024;
+
 // The weight that is constant input `b` of a node: as it lies there if it is in panels.
-static bool hold_weight(const MakeContext &c, size_t b, int64_t row, int64_t column, int64_t k,
+static bool hold_weight(const MakeContext &c, size_t b, const WeightSource &source, int64_t k,
                         int64_t n, float alpha, const float *bias, int64_t bias_step, float beta,
                         PackedWeight &out) {
-  const float *data = c.inputs[b].as<float>();
   if (!c.in(b)->panel_columns)
-    return pack_weight(data, row, column, k, n, alpha, bias, bias_step, beta, out);
-  out.mapped = data;
+    return pack_weight(source, k, n, alpha, bias, bias_step, beta, out);
+  out.mapped = static_cast<const float *>(source.data);
   return size_weight(k, n, bias, bias_step, beta, out);
 }
 
-static Status pack_input(const MakeContext &c, size_t b, size_t bias, PackedWeight &out) {
+// The constant of input `b`, with the scales of input `scales` where it is int8.
+static WeightSource source_of(const MakeContext &c, size_t b, size_t scales) {
   const Tensor &t = c.inputs[b];
+  WeightSource source{t.data, t.dtype, t.strides[0], t.strides[1], nullptr, 0};
+  if (scales < c.inputs.size() && c.has(scales)) {
+    source.scales = c.inputs[scales].as<float>();
+    source.scale_step = c.inputs[scales].elements() == 1 ? 0 : 1;
+  }
+  return source;
+}
+
+static Status pack_input(const MakeContext &c, size_t b, size_t bias, size_t scales,
+                         PackedWeight &out) {
+  const WeightSource source = source_of(c, b, scales);
+  const int64_t k = c.inputs[b].shape[0], n = c.inputs[b].shape[1];
   const float *add = bias < c.inputs.size() ? c.inputs[bias].as<float>() : nullptr;
-  if (!hold_weight(c, b, t.strides[0], t.strides[1], t.shape[0], t.shape[1], 1.0f, add,
-                   add && c.inputs[bias].elements() == 1 ? 0 : 1, 1.0f, out))
-    return no_memory();
-  int64_t rows = out.n ? c.outputs[0].elements() / c.outputs[0].shape.back() : 0;
+  const int64_t bias_step = add && c.inputs[bias].elements() == 1 ? 0 : 1;
+  const int64_t rows = n ? c.outputs[0].elements() / c.outputs[0].shape.back() : 0;
   const Bf16Unit *unit = c.bf16 ? bf16_unit() : nullptr;
+  // Copies of constants are dropped when all kernels are made.
+  const bool stays = !c.in(b)->owner && !c.in(b)->panel_columns;
+  if (!unit && stays && rows >= kFewestUnpackedRows && k > 0) {
+    out.source = source;
+    return size_weight(k, n, add, bias_step, 1.0f, out) ? Status() : no_memory();
+  }
+  if (!hold_weight(c, b, source, k, n, 1.0f, add, bias_step, 1.0f, out))
+    return no_memory();
   if (unit && rows >= kFewestBf16Rows && !convert_weight(*unit, rows, out))
     return no_memory();
   return {};
@@ -132,7 +153,7 @@ static Status pack_input(const MakeContext &c, size_t b, size_t bias, PackedWeig
 
 KernelResult make_fused_gemm(const MakeContext &c) {
   auto weight = std::make_shared<PackedWeight>();
-  ATTN_RETURN_IF_ERROR(pack_input(c, 1, 2, *weight));
+  ATTN_RETURN_IF_ERROR(pack_input(c, 1, 2, 5, *weight));
   int64_t rows = c.outputs[0].elements() / weight->n;
   Product p;
   p.weight = weight.get();
@@ -157,8 +178,7 @@ KernelResult make_fused_gemm(const MakeContext &c) {
     job.c = args.out[0]->as<float>();
     job.gate = has_gate ? args.in[3]->as<float>() : nullptr;
     job.residual = has_residual ? args.in[4]->as<float>() : nullptr;
-    run_products(args.pool, args.in[0]->as<float>(), rows, &job, 1);
-    return Status();
+    return run_products(args.pool, args.in[0]->as<float>(), rows, &job, 1);
   });
 }
 
@@ -169,7 +189,7 @@ KernelResult make_gemm_group(const MakeContext &c) {
     return Status::internal("a group of ", count, " products");
   auto weights = std::make_shared<std::vector<PackedWeight>>(count);
   for (size_t i = 0; i < count; ++i)
-    ATTN_RETURN_IF_ERROR(pack_input(c, 1 + 2 * i, 2 + 2 * i, (*weights)[i]));
+    ATTN_RETURN_IF_ERROR(pack_input(c, 1 + 2 * i, 2 + 2 * i, c.inputs.size(), (*weights)[i]));
   int64_t rows = c.outputs[0].elements() / (*weights)[0].n;
   return make_kernel([=](const RunArgs &args) {
     Product jobs[kMost];
@@ -177,8 +197,7 @@ KernelResult make_gemm_group(const MakeContext &c) {
       jobs[i].weight = &(*weights)[i];
       jobs[i].c = args.out[i]->as<float>();
     }
-    run_products(args.pool, args.in[0]->as<float>(), rows, jobs, static_cast<int>(count));
-    return Status();
+    return run_products(args.pool, args.in[0]->as<float>(), rows, jobs, static_cast<int>(count));
   });
 }
 
@@ -211,17 +230,21 @@ static KernelResult make_batched(const MakeContext &c) {
   return make_kernel([=](const RunArgs &args) {
     float *packed = static_cast<float *>(weight->data.data());
     int64_t done = 0;
+    Status status;
     for_each_element<2>(batch, {a_strides, b_strides}, [&](const int64_t *at) {
       const float *from = args.in[1]->as<float>() + at[1];
       for_rows(args.pool, weight->panels, k * n, [&](int64_t first, int64_t last) {
-        pack_panels(from, row, column, k, n, 1.0f, nr, first, last, packed);
+        pack_panels({from, DType::f32, row, column}, k, n, 1.0f, nr, first, last,
+                    packed + first * k * nr);
       });
       Product p;
       p.weight = weight.get();
       p.c = args.out[0]->as<float>() + done++ * m * n;
-      run_products(args.pool, args.in[0]->as<float>() + at[0], m, &p, 1);
+      if (Status one = run_products(args.pool, args.in[0]->as<float>() + at[0], m, &p, 1);
+          !one.ok())
+        status = one;
     });
-    return Status();
+    return status;
   });
 }
 
@@ -230,14 +253,13 @@ KernelResult make_matmul(const MakeContext &c) {
   if (!c.in(1)->is_constant() || b.shape.rank != 2)
     return make_batched(c);
   auto weight = std::make_shared<PackedWeight>();
-  ATTN_RETURN_IF_ERROR(pack_input(c, 1, c.inputs.size(), *weight));
+  ATTN_RETURN_IF_ERROR(pack_input(c, 1, c.inputs.size(), c.inputs.size(), *weight));
   int64_t rows = weight->n ? c.outputs[0].elements() / weight->n : 0;
   return make_kernel([=](const RunArgs &args) {
     Product p;
     p.weight = weight.get();
     p.c = args.out[0]->as<float>();
-    run_products(args.pool, args.in[0]->as<float>(), rows, &p, 1);
-    return Status();
+    return run_products(args.pool, args.in[0]->as<float>(), rows, &p, 1);
   });
 }
 
@@ -261,7 +283,7 @@ KernelResult make_gemm(const MakeContext &c) {
   const int nr = isa().nr;
   if (constant) {
     const float *bias = row_bias ? c.inputs[2].as<float>() : nullptr;
-    if (!hold_weight(c, 1, row, column, s.k, s.n, alpha, bias,
+    if (!hold_weight(c, 1, {b.data, b.dtype, row, column}, s.k, s.n, alpha, bias,
                      bias && c.shape(2).elements() == 1 ? 0 : 1, beta, *weight))
       return no_memory();
   } else {
@@ -279,8 +301,8 @@ KernelResult make_gemm(const MakeContext &c) {
     bias_strides = graph::broadcast_strides(full, c.inputs[2]);
   return make_kernel([=](const RunArgs &args) {
     if (!constant)
-      pack_panels(args.in[1]->as<float>(), row, column, s.k, s.n, alpha, nr, 0, weight->panels,
-                  static_cast<float *>(weight->data.data()));
+      pack_panels({args.in[1]->data, DType::f32, row, column}, s.k, s.n, alpha, nr, 0,
+                  weight->panels, static_cast<float *>(weight->data.data()));
     Product p;
     p.weight = weight.get();
     float *c_out = args.out[0]->as<float>();
@@ -293,7 +315,7 @@ KernelResult make_gemm(const MakeContext &c) {
           to[i * s.k + j] = a[j * s.m + i];
       a = to;
     }
-    run_products(args.pool, a, s.m, &p, 1);
+    ATTN_RETURN_IF_ERROR(run_products(args.pool, a, s.m, &p, 1));
     if (has_bias && !row_bias)
       for (int64_t i = 0; i < s.m; ++i)
         for (int64_t j = 0; j < s.n; ++j)

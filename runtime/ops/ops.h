@@ -46,6 +46,7 @@ ATTN_OP(tensor_scatter)
 ATTN_OP(quantised_scatter) // kv_cache.cpp
 KernelResult make_rope_cache(const MakeContext &c);
 ATTN_OP(attention) // attention.cpp
+ATTN_OP(dequantise) // quantise.cpp
 ATTN_OP(copy)      // movement.cpp
 ATTN_OP(concat)
 ATTN_OP(gather)

@@ -21,15 +21,16 @@ static const OpDef table[] = {
     {"Expand", "", kView, infer_expand, nullptr},
     // Element by element; runs of them become one attn::Elementwise.
     {"Elementwise", "attn", kElementwise | kStrided, infer_elementwise, make_elementwise},
-#define ATTN_EW(NAME)                                                                             \
+#define ATTN_EW(NAME)                                                                              \
   {NAME, "", kElementwise | kStrided | kF32, infer_elementwise, make_elementwise},
     ATTN_EW("Add") ATTN_EW("Sub") ATTN_EW("Mul") ATTN_EW("Div") ATTN_EW("Pow") ATTN_EW("Min")
         ATTN_EW("Max") ATTN_EW("Neg") ATTN_EW("Abs") ATTN_EW("Sqrt") ATTN_EW("Reciprocal")
             ATTN_EW("Exp") ATTN_EW("Log") ATTN_EW("Sin") ATTN_EW("Cos") ATTN_EW("Tanh")
                 ATTN_EW("Sigmoid") ATTN_EW("Relu") ATTN_EW("Gelu") ATTN_EW("Swish") ATTN_EW("Erf")
-                    ATTN_EW("Floor") ATTN_EW("Ceil") ATTN_EW("Round") ATTN_EW("Softplus") ATTN_EW("Mod")
+                    ATTN_EW("Floor") ATTN_EW("Ceil") ATTN_EW("Round") ATTN_EW("Softplus")
+                        ATTN_EW("Mod")
 #undef ATTN_EW
-                        {"Clip", "", kStrided | kF32, infer_clip, make_clip},
+                            {"Clip", "", kStrided | kF32, infer_clip, make_clip},
     {"Where", "", kStrided, infer_where, make_where},
     {"Cast", "", kStrided, infer_cast, make_cast},
     {"CastLike", "", kStrided, infer_cast, make_cast},
@@ -41,6 +42,7 @@ static const OpDef table[] = {
     {"And", "", kStrided, infer_compare, make_compare},
     {"Or", "", kStrided, infer_compare, make_compare},
     {"Not", "", kStrided, infer_not, make_not},
+    {"DequantizeLinear", "", 0, infer_dequantise, make_dequantise},
     // Matrix products.
     {"MatMul", "", kPacksWeights | kF32, infer_matmul, make_matmul},
     {"Gemm", "", kPacksWeights | kF32, infer_gemm, make_gemm},

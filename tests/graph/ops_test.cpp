@@ -212,14 +212,15 @@ static void expect_bf16_products(const ops::Bf16Unit *unit) {
         Floats a = random_floats(static_cast<size_t>(rows * k), 1);
         Floats b = random_floats(static_cast<size_t>(k * n), 2), bias = random_floats(n, 3);
         ops::PackedWeight w;
-        ASSERT_TRUE(ops::pack_weight(b.data(), n, 1, k, n, 1, bias.data(), 1, 1, w));
+        ASSERT_TRUE(
+            ops::pack_weight({b.data(), graph::DType::f32, n, 1}, k, n, 1, bias.data(), 1, 1, w));
         ASSERT_TRUE(ops::convert_weight(*unit, rows, w));
         Floats c(static_cast<size_t>(rows * n));
         ops::Product p;
         p.weight = &w;
         p.c = c.data();
         ThreadPool pool(2);
-        ops::run_products(pool, a.data(), rows, &p, 1);
+        ASSERT_TRUE(ops::run_products(pool, a.data(), rows, &p, 1).ok());
         auto rounded = [](float v) { return bf16_to_f32(f32_to_bf16(v)); };
         for (int i = 0; i < rows; ++i)
           for (int j = 0; j < n; ++j) {

@@ -59,7 +59,7 @@ inline Attr attr(const std::string &name, const std::vector<int64_t> &v) {
 }
 
 using Dims = std::vector<int64_t>;
-enum : int { kF32 = 1, kI32 = 6, kI64 = 7, kBool = 9, kF16 = 10 };
+enum : int { kF32 = 1, kU8, kI8, kI32 = 6, kI64, kBool = 9, kF16, kBf16 = 16 };
 
 template <typename T> int type_code() {
   if constexpr (std::is_same_v<T, float>)
@@ -107,6 +107,17 @@ public:
   OnnxBuilder &constant(const std::string &name, const Dims &dims, const std::vector<T> &v) {
     graph_.bytes(5, tensor_bytes(name, dims, v));
     return *this;
+  }
+  // A constant of a type that C++ lacks, or that means bool above, by its bytes.
+  template <typename T>
+  OnnxBuilder &stored(const std::string &name, int type, const Dims &dims,
+                      const std::vector<T> &v) {
+    WireWriter w;
+    for (int64_t d : dims)
+      w.integer(1, d);
+    w.integer(2, type).bytes(8, name);
+    return initializer(
+        w.bytes(9, {reinterpret_cast<const char *>(v.data()), v.size() * sizeof(T)}).out);
   }
   OnnxBuilder &initializer(const std::string &tensor) {
     graph_.bytes(5, tensor);

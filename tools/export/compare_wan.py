@@ -21,6 +21,7 @@ import wan_stream
 from export_wan import export
 from wan_config import PRESETS
 from wan_weights import Generated, word_table
+from weight_file import as_stored
 
 TOLERANCE = 1e-4
 PROMPTS = ["red circle left", "blue star right"]
@@ -79,6 +80,8 @@ def main():
     parser.add_argument("size", choices=PRESETS)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="attnc and attn-stream")
     parser.add_argument("--device", choices=["cpu", "vulkan"], default="cpu")
+    parser.add_argument("--type", choices=["f32", "bf16", "int8"], default="f32",
+                        help="of the stored weights; PyTorch has what they stand for")
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--switch", type=int, default=6, help="block of the second prompt")
     parser.add_argument("--seed", type=int, default=7, help="of the noise")
@@ -87,7 +90,8 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     config = PRESETS[options.size]
-    tensors = Generated(config, options.weights_seed)
+    generated = Generated(config, options.weights_seed)
+    tensors = {name: as_stored(name, generated[name], options.type) for name in generated}
     words = word_table(config, options.weights_seed)
     model = wan_reference.load_model(config, tensors)
     prompts = prompts_by_block(options.blocks, options.switch)
@@ -96,7 +100,7 @@ def main():
     forwards, shadow = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        export(config, folder, options.weights_seed)
+        export(config, folder, options.weights_seed, options.type)
         stream_with_runtime(options, config, folder, folder / "passes")
         stream = wan_reference.Stream(model, config, words, options.seed)
         for block, prompt in enumerate(prompts):
@@ -113,7 +117,7 @@ def main():
         controls[name] = max(relative(a[f], b[f]) for a, b in zip(broken, free)
                              for f in range(config.frames))
     figures = {
-        "model": config.name, "device": options.device, "blocks": options.blocks,
+        "model": config.name, "device": options.device, "weights": options.type, "blocks": options.blocks,
         "switch_at_block": options.switch, "forwards": len(forwards),
         "largest_relative_error_of_a_forward": max(forwards),
         "largest_relative_error_of_a_frame_streamed_freely": max(

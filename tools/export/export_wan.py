@@ -7,6 +7,7 @@
 Generated weights need NumPy and onnx alone; a checkpoint needs diffusers and PyTorch.
 """
 import argparse
+import dataclasses
 import pathlib
 
 import wan_stream
@@ -41,14 +42,12 @@ def checkpoint(folder, config):
     return state
 
 
-def export(config, folder, seed=1, store_type="inline", tensors=None):
-    """Write everything into `folder`."""
+def export(config, folder, seed=1, kind="f32", apart=False, tensors=None):
+    """Write everything into `folder`; the weights apart from the model where that is asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    store = None
-    if store_type != "inline":
-        store = WeightFile(folder / "weights.bin", narrow=store_type == "bf16")
+    store = WeightFile(folder / "weights.bin") if apart else None
     weights = Weights(config, seed, tensors or Generated(config, seed))
-    model = build(config, weights, store, about=f"tools/export/export_wan.py, seed {seed}")
+    model = build(config, weights, store, kind, about=f"tools/export/export_wan.py, seed {seed}")
     if store:
         store.close()
     (folder / "step.onnx").write_bytes(model.SerializeToString())
@@ -60,15 +59,16 @@ def main():
     parser.add_argument("size", choices=PRESETS)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1, help="of generated weights")
-    parser.add_argument("--type", choices=["inline", "f32", "bf16"],
-                        help="weights in the model, or beside it as f32 or bf16 "
-                        "(default: inline, f32 for 1.3b)")
+    parser.add_argument("--type", choices=["f32", "bf16", "int8"], default="f32",
+                        help="of matrices; int8 has a scale for each output")
+    parser.add_argument("--layers", type=int, help="fewer than the size has, to measure")
     parser.add_argument("--checkpoint", help="folder of a diffusers WanTransformer3DModel")
     options = parser.parse_args()
     config = PRESETS[options.size]
+    if options.layers:
+        config = dataclasses.replace(config, layers=options.layers)
     tensors = checkpoint(options.checkpoint, config) if options.checkpoint else None
-    store = options.type or ("f32" if options.size == "1.3b" else "inline")
-    export(config, options.folder, options.seed, store, tensors)
+    export(config, options.folder, options.seed, options.type, options.size == "1.3b", tensors)
     print(f"{options.folder}: {config.name}, {config.layers} layers of {config.dim}")
 
 

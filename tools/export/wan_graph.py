@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo-model"))
 from graph import Builder  # noqa: E402
-from weight_file import initializer  # noqa: E402
+from weight_file import initializer, is_narrow, to_bf16, to_int8  # noqa: E402
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 EPSILON = 1e-6
@@ -34,34 +34,34 @@ def rope_table(dims, count, theta):
 class WanBuilder(Builder):
     """Nodes of the network; large weights go where `store` puts them."""
 
-    def __init__(self, config, weights, store):
+    def __init__(self, config, weights, store, kind):
         super().__init__(weights)
-        self.config, self.store = config, store
+        self.config, self.store, self.kind = config, store, kind
 
     def constant(self, name, value, dtype=np.float32):
+        return self.stored(name, np.asarray(value, dtype))
+
+    def stored(self, name, array, data_type=None):
         if name not in self.known:
             self.known.add(name)
-            self.initializers.append(initializer(name, np.asarray(value, dtype), self.store))
+            self.initializers.append(initializer(name, array, self.store, data_type))
         return name
 
-    def weight(self, name):
-        """A weight as its graph reads it, widened where it is stored in bf16."""
-        return self.loaded(name, lambda: self.weights[name])
-
-    def loaded(self, name, make):
-        if self.store is None or not self.store.narrow:
-            return self.constant(name, make())
-        if name not in self.known:
-            self.known.add(name)
-            array = np.asarray(make(), np.float32)
-            self.initializers.append(initializer(f"{name}.bf16", array, self.store, narrow=True))
-            self.op("Cast", name, f"{name}.bf16", to=FLOAT)
-        return name
+    def matrix(self, name):
+        """A linear layer's weight as [in, out], widened where it is stored in a narrow type."""
+        weight = self.weights[name]
+        if not is_narrow(name, weight, self.kind):
+            return self.constant(name, weight.T)
+        if self.kind == "bf16":
+            bits = self.stored(f"{name}.bf16", to_bf16(weight).T, TensorProto.BFLOAT16)
+            return self.op("Cast", name, bits, to=FLOAT)
+        values, scales = to_int8(weight)
+        return self.op("DequantizeLinear", name, self.stored(f"{name}.int8", values.T),
+                       self.stored(f"{name}.scale", scales), axis=1)
 
     def linear(self, name, x):
-        weight = self.loaded(f"{name}.weight", lambda: self.weights[f"{name}.weight"].T)
-        y = self.op("MatMul", f"{name}.matmul", x, weight)
-        return self.op("Add", name, y, self.constant(f"{name}.bias", self.weights[f"{name}.bias"]))
+        y = self.op("MatMul", f"{name}.matmul", x, self.matrix(f"{name}.weight"))
+        return self.op("Add", name, y, self.weight(f"{name}.bias"))
 
     def heads(self, name, x, count):
         """[1, ..., d] -> [1, heads, count, D]."""
@@ -76,8 +76,8 @@ class WanBuilder(Builder):
 
     def rms(self, name, x):
         """Over all heads at once, as Wan has it."""
-        gamma = self.constant(f"{name}.weight", self.weights[f"{name}.weight"])
-        return self.op("RMSNormalization", name, x, gamma, axis=-1, epsilon=EPSILON)
+        return self.op("RMSNormalization", name, x, self.weight(f"{name}.weight"), axis=-1,
+                       epsilon=EPSILON)
 
     def modulated(self, name, x, shift, scale):
         ones = self.constant("ones", np.ones(self.config.dim))
@@ -122,8 +122,7 @@ def embed(g):
     x = g.op("Transpose", "sample.channels", "sample", perm=[0, 2, 1, 3, 4])
     stride = [1, c.patch, c.patch]
     x = g.op("Conv", "patch_embedding", x, g.weight("patch_embedding.weight"),
-             g.constant("patch_embedding.bias", g.weights["patch_embedding.bias"]),
-             kernel_shape=stride, strides=stride)
+             g.weight("patch_embedding.bias"), kernel_shape=stride, strides=stride)
     x = g.reshape("patches.flat", x, 1, c.dim, c.tokens)
     x = g.op("Transpose", "patches.order", x, perm=[0, 2, 1])
     x = g.reshape("patches", x, 1, c.frames, c.frame_tokens, c.dim)
@@ -179,8 +178,8 @@ def block(g, layer, x, time, text, tables):
     y = self_attention(g, layer, f"{name}.attn1", y, tables)
     x = g.op("Add", f"{name}.after_self", x, g.op("Mul", f"{name}.gated_self", y, gate1))
     y = g.op("LayerNormalization", f"{name}.norm2", x,
-             *(g.constant(f"{name}.norm2.{part}", g.weights[f"{name}.norm2.{part}"])
-               for part in ("weight", "bias")), axis=-1, epsilon=EPSILON)
+             g.weight(f"{name}.norm2.weight"), g.weight(f"{name}.norm2.bias"), axis=-1,
+             epsilon=EPSILON)
     x = g.op("Add", f"{name}.after_cross", x, cross_attention(g, f"{name}.attn2", y, text))
     y = g.modulated(f"{name}.norm3", x, shift2, scale2)
     y = g.op("Gelu", f"{name}.ffn.gelu", g.linear(f"{name}.ffn.net.0.proj", y), approximate="tanh")
@@ -200,9 +199,10 @@ def head(g, x, e):
     return g.op("Reshape", "flow.frames", x, shape, outputs=["flow"])
 
 
-def build(config, weights, store=None, about=""):
-    """The ONNX model of one pass; `weights` has diffusers' names and "words.table"."""
-    g, c = WanBuilder(config, weights, store), config
+def build(config, weights, store=None, kind="f32", about=""):
+    """The ONNX model of one pass; `weights` has diffusers' names and "words.table". They go into
+    `store`, or into the model where that is None, matrices in the type `kind`."""
+    g, c = WanBuilder(config, weights, store, kind), config
     x, e, time, text = embed(g)
     tables = rotation(g)
     for layer in range(c.layers):
