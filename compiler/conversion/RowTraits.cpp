@@ -13,6 +13,9 @@ static constexpr size_t kMaxTraits = 8, kMaxAxes = 3;
 // Lines of the fastest axis in a tile: patches of 16 are 4 x 4. A tile grows for them up
 // to three times: its queries and outputs are to stay in a second-level cache.
 static constexpr int64_t kLeastLines = 2, kGoodLines = 4, kMostTiles = 3;
+// A sparse tile multiplies few of the keys that it reads. Where all of them do not stay in
+// a cache, two tiles in one read them half as often.
+static constexpr int64_t kCachedKeys = 1 << 14;
 
 namespace {
 
@@ -82,6 +85,21 @@ TraitFinder::Pace TraitFinder::paceOf(Value value) {
   return fastest;
 }
 
+// Whether there may be more tokens than a cache holds keys.
+static bool hasManyTokens(AttentionOp attention) {
+  int64_t tokens = 0;
+  for (auto space : attention.getSpaces().getAsRange<SpaceAttr>()) {
+    int64_t product = 1;
+    for (AxisAttr axis : space.getAxes()) {
+      if (axis.getExtent() <= 0)
+        return true;
+      product *= axis.getExtent();
+    }
+    tokens += product;
+  }
+  return tokens > kCachedKeys;
+}
+
 RowTraits TraitFinder::find(int64_t blockQ) {
   Value query = mask.getArgument(AttentionOp::MaskQuery),
         key = mask.getArgument(AttentionOp::MaskKey);
@@ -120,6 +138,8 @@ RowTraits TraitFinder::find(int64_t blockQ) {
     return traits;
   }
   int64_t times = llvm::divideCeil(kGoodLines * period, blockQ);
+  if (hasManyTokens(attention))
+    times = std::max<int64_t>(times, 2);
   traits.tileRows = blockQ * std::min(times, kMostTiles);
   return traits;
 }
