@@ -64,6 +64,26 @@ static Status check_patterns(const Description &d, const graph::Graph &graph) {
   return {};
 }
 
+// An input that nobody writes would be zero for ever.
+static Status check_inputs(const Description &d, const graph::Graph &graph) {
+  const std::string *const roles[] = {&d.sample,    &d.timestep,    &d.prompt,      &d.write_index,
+                                      &d.kv_length, &d.q_positions, &d.k_positions, &d.q_frames};
+  auto has = [](const std::vector<std::string> &names, const std::string &name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (int input : graph.inputs) {
+    const std::string &name = graph.values[static_cast<size_t>(input)].name;
+    const std::string cache = name.ends_with(".scale") ? name.substr(0, name.size() - 6) : name;
+    if (std::none_of(std::begin(roles), std::end(roles),
+                     [&](const std::string *role) { return *role == name; }) &&
+        !has(d.k_in, cache) && !has(d.v_in, cache))
+      return Status::invalid_input("the model's input '", name,
+                                   "' has no role; name it in [inputs] or [cache]")
+          .at(d.path);
+  }
+  return {};
+}
+
 Status Streamer::open() {
   std::lock_guard turn(device_->turns);
   dispatch_ = std::make_unique<AttentionDispatch>(
@@ -86,6 +106,7 @@ Status Streamer::open() {
     return session.status().at(model_->path());
   session_ = std::move(*session);
   ATTN_RETURN_IF_ERROR(check_patterns(description(), session_->graph()));
+  ATTN_RETURN_IF_ERROR(check_inputs(description(), session_->graph()));
   const DispatchStats &bound = dispatch_->stats();
   if (model_->bundle() && !options_.allow_reference && bound.chosen.empty() && !bound.plain.empty())
     return Status::invalid_input("no kernel fits an attention node of ", model_->path(), " (",

@@ -89,6 +89,19 @@ TEST_F(Stream, KeysRotatedBeforeTheyAreCachedHaveStreamPositions) {
   }
 }
 
+TEST_F(Stream, AnInputWithoutARoleIsRefused) {
+  test::TinyStream model;
+  test::write_tiny_stream(dir, model); // rotates its cache by k_positions
+  model.roped = true;
+  std::ofstream(dir / "stream.toml") << test::tiny_toml(model);
+  options.model_path = (dir / "step.onnx").string();
+  auto refused = Streamer::create(options);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().to_string().find("the model's input 'kp' has no role"),
+            std::string::npos)
+      << refused.status().to_string();
+}
+
 TEST_F(Stream, SegmentsHaveStreamPositionsAndCoalesce) {
   auto s = open();
   auto segments = [&] {

@@ -4,7 +4,7 @@
     python export_wan.py 1.3b FOLDER --type bf16      # weights beside the model
     python export_wan.py 1.3b FOLDER --checkpoint DIR # a diffusers folder
 
-Generated weights need NumPy and onnx alone; a checkpoint needs diffusers and PyTorch.
+Generated weights need NumPy and onnx alone; a checkpoint needs safetensors and PyTorch too.
 """
 import argparse
 import dataclasses
@@ -13,7 +13,7 @@ import pathlib
 import wan_stream
 from wan_config import PRESETS
 from wan_graph import build
-from wan_weights import Generated, word_table
+from wan_weights import Generated, shapes, word_table
 from weight_file import WeightFile
 
 
@@ -27,19 +27,26 @@ class Weights:
         return self.words if name == "words.table" else self.tensors[name]
 
 
-def checkpoint(folder, config):
-    """The tensors of a diffusers folder, checked against the sizes."""
-    import torch
-    from diffusers import WanTransformer3DModel
+class Checkpoint:
+    """The tensors of a diffusers folder, each read as float32 when it is asked for."""
 
-    import wan_weights
-    model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
-    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    for name, shape in wan_weights.shapes(config).items():
-        if name not in state or state[name].shape != shape:
-            found = state[name].shape if name in state else "nothing"
-            raise SystemExit(f"{folder}: {name} is {found}; {config.name} has {shape}")
-    return state
+    def __init__(self, folder, config):
+        from safetensors import safe_open
+        self.files = {}                  # name of a tensor -> open file
+        for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
+            opened = safe_open(path, framework="pt")
+            self.files.update(dict.fromkeys(opened.keys(), opened))
+        if not self.files:
+            raise SystemExit(f"{folder}: has no .safetensors file; name the folder of the transformer")
+        for name, shape in shapes(config).items():
+            found = "missing"
+            if name in self.files:
+                found = tuple(self.files[name].get_slice(name).get_shape())
+            if found != shape:
+                raise SystemExit(f"{folder}: {name} is {found}; {config.name} has {shape}")
+
+    def __getitem__(self, name):
+        return self.files[name].get_tensor(name).float().numpy()
 
 
 def export(config, folder, seed=1, kind="f32", apart=False, tensors=None):
@@ -62,12 +69,12 @@ def main():
     parser.add_argument("--type", choices=["f32", "bf16", "int8"], default="f32",
                         help="of matrices; int8 has a scale for each output")
     parser.add_argument("--layers", type=int, help="fewer than the size has, to measure")
-    parser.add_argument("--checkpoint", help="folder of a diffusers WanTransformer3DModel")
+    parser.add_argument("--checkpoint", help="folder of a diffusers WanTransformer3DModel, .safetensors")
     options = parser.parse_args()
     config = PRESETS[options.size]
     if options.layers:
         config = dataclasses.replace(config, layers=options.layers)
-    tensors = checkpoint(options.checkpoint, config) if options.checkpoint else None
+    tensors = Checkpoint(options.checkpoint, config) if options.checkpoint else None
     export(config, options.folder, options.seed, options.type, options.size == "1.3b", tensors)
     print(f"{options.folder}: {config.name}, {config.layers} layers of {config.dim}")
 
