@@ -13,7 +13,7 @@ LARGEST = 600 << 20  # bytes of keys and values
 def cases(lengths):
     for kind, size in (("f32", 4), ("bf16", 2), ("int8", 1)):
         for dim in (64, 128):
-            for group in (4, 8):
+            for group in (1, 4, 8):
                 for length in lengths:
                     if 2 * size * dim * KV_HEADS * length <= LARGEST:
                         yield {"--arch": ARCHS[kind], "--type": kind, "--dim": dim,

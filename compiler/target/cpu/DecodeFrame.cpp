@@ -63,7 +63,15 @@ DecodeLowering::Plan DecodeLowering::plan(LaneBuilder &b) {
   Value wanted =
       b.min(divideUp(b, b.constI64(schedule.pieces), tiles), b.constI64(schedule.maxChunks));
   p.chunks = max(b, b.min(divide(b, length, b.constI64(schedule.minChunk)), wanted), one);
-  Value block = b.constI64(kernel.getBlockK());
+  int64_t keyBytes = 0;
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>()) {
+    int64_t size = binding.getElementType().getIntOrFloatBitWidth() / 8;
+    keyBytes += binding.getRole() == tile::Role::k   ? size * kernel.getQkDim()
+                : binding.getRole() == tile::Role::v ? size * kernel.getVDim()
+                                                     : 0;
+  }
+  p.streams = b.less(b.constI64(schedule.cacheBytes / keyBytes), b.mul(p.groups, length));
+  Value block = b.constI64(schedule.blockK);
   p.chunkKeys = b.mul(divideUp(b, divideUp(b, length, p.chunks), block), block);
   return p;
 }
@@ -97,6 +105,9 @@ void DecodeLowering::enterTile(LaneBuilder &b, Value group, Value rowTile) {
   tileStart = b.mul(rowTile, p.tileRows);
   rowCount = b.min(b.sub(p.rows, tileStart), p.tileRows);
   rowGroups = divideUp(b, rowCount, b.constI64(schedule.rowGroup));
+  Value single =
+      arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, rowGroups, b.constI64(1));
+  memoryBound = arith::AndIOp::create(b.builder, b.loc, single, p.streams);
   auto position = [&](Value row) -> Value {
     return arith::AddIOp::create(b.builder, b.loc, frame->word(b, ATTN_W_Q_POSITION),
                                  b.narrow(divide(b, row, heads)));

@@ -112,7 +112,7 @@ void DecodeLowering::loadKeyNumbers(LaneBuilder &b, Value tile, const Body &body
   int64_t binding = keys[tile].binding;
   auto [entry, isNew] = numberOffsets.try_emplace(binding, 0);
   if (isNew)
-    entry->second = reserve(kernel.getBlockK() * 4);
+    entry->second = reserve(schedule.blockK * 4);
   Value to = scratch(b, entry->second);
   Type element = keyBindings[binding].element;
   b.loop(b.constI64(0), body.count, 1, [&](Value row) {
@@ -125,18 +125,30 @@ Value DecodeLowering::keyNumbers(LaneBuilder &b, Value tile, Value key) {
   return b.load(b.lanes(b.f32()), b.address(from, b.f32(), key), arch.width * 4);
 }
 
-// Asks for `count` dims of a row of the next block, into the second level: the first is
-// for this block. Where it is not `wanted`, and past the end of the keys, this costs its
-// instructions only.
-void DecodeLowering::prefetchNext(LaneBuilder &b, const KeyRows &tile, const Body &body, Value row,
-                                  int64_t first, int64_t count, Value wanted) {
+//===-- Prefetching ------------------------------------------------------------------===//
+
+// Whether step `turn` of a product is the one at which `group` asks: groups of rows that
+// make the same steps take turns.
+Value DecodeLowering::hasTurn(LaneBuilder &b, Value group, Value turn) {
+  int64_t most = schedule.maxRows / schedule.rowGroup;
+  Value of = arith::AndIOp::create(b.builder, b.loc, turn, b.constI64(most - 1));
+  of = arith::ShRUIOp::create(b.builder, b.loc, b.mul(of, rowGroups),
+                              b.constI64(llvm::Log2_64(most)));
+  return arith::CmpIOp::create(b.builder, b.loc, arith::CmpIPredicate::eq, of, group);
+}
+
+// Asks for the row `ahead` keys after row `row` of the block, into the second level: the
+// first is for this block. Where it is not `wanted`, and past the end of the keys, this
+// costs its instructions only.
+void DecodeLowering::askAhead(LaneBuilder &b, const KeyRows &tile, const Body &body, Value row,
+                              Value wanted) {
   constexpr int64_t kLineBytes = 64;
   const BindingRows &rows = keyBindings[tile.binding];
-  int64_t size = rows.element.getIntOrFloatBitWidth() / 8;
-  Value slot = b.add(b.add(body.slot, row), kernel.getBlockK());
+  Value slot = b.add(b.add(body.slot, row), schedule.ahead);
   Value address = b.address(rows.base, rows.element, b.mul(slot, rows.stride));
-  address = b.select(wanted, b.address(address, b.i8(), first * size), arena);
-  for (int64_t at = 0; at < count * size; at += kLineBytes)
+  address = b.select(wanted, address, arena);
+  int64_t bytes = tile.dim * rows.element.getIntOrFloatBitWidth() / 8;
+  for (int64_t at = 0; at < bytes; at += kLineBytes)
     LLVM::Prefetch::create(b.builder, b.loc, b.address(address, b.i8(), at),
                            /*rw=*/0, /*hint=*/2, /*cache=*/1);
 }

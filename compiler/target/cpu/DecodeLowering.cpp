@@ -5,6 +5,7 @@
 #include "runtime/bundle/kernel_abi.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -12,20 +13,38 @@ using namespace mlir::attn;
 
 static constexpr double kMasked = -1e30, kStartMaximum = -1e20;
 
+/// Of the keys in a block: with as many values that is what the first level holds.
+static constexpr int64_t kBlockBytes = 16 << 10, kStreamedBytes = 4 << 10;
+static constexpr int64_t kAheadBytes = 32 << 10;
+
 //===-- Program ----------------------------------------------------------------------===//
 
+static Type bindingElement(tile::KernelOp kernel, tile::Role role) {
+  for (auto binding : kernel.getBindings().getAsRange<tile::BindingAttr>())
+    if (binding.getRole() == role)
+      return binding.getElementType();
+  llvm_unreachable("a kernel of two products has keys and values");
+}
+
 // The accumulators of a product, its operands and a broadcast fill the registers.
-static DecodeSchedule scheduleFor(const CpuArch &arch) {
+static DecodeSchedule scheduleFor(tile::KernelOp kernel, const CpuArch &arch) {
   bool many = arch.registers >= 32;
   DecodeSchedule s;
   s.keys = many ? 4 : 2;
-  s.vectors = many ? 4 : 2;
   s.maxQueries = arch.width; // longer tiles waste less in the form of whole tiles
+  Type stored = bindingElement(kernel, tile::Role::k);
+  int64_t keyBytes = kernel.getQkDim() * stored.getIntOrFloatBitWidth() / 8;
+  // Powers of two from 16 to 128.
+  auto keysOf = [&](int64_t bytes) {
+    return std::clamp<int64_t>(llvm::bit_floor(uint64_t(bytes / keyBytes)), 16, 128);
+  };
+  s.blockK = keysOf(kBlockBytes), s.streamedK = keysOf(kStreamedBytes);
+  s.ahead = kAheadBytes / keyBytes;
   return s;
 }
 
 DecodeLowering::DecodeLowering(tile::KernelOp kernel, const CpuArch &arch)
-    : kernel(kernel), arch(arch), schedule(scheduleFor(arch)) {
+    : kernel(kernel), arch(arch), schedule(scheduleFor(kernel, arch)) {
   kernel.walk([&](Operation *op) {
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](tile::ForKeysOp op) { walk = op; })
@@ -41,7 +60,7 @@ DecodeLowering::DecodeLowering(tile::KernelOp kernel, const CpuArch &arch)
   int64_t padded = llvm::alignTo(std::max(kernel.getQkDim(), kernel.getVDim()), 2 * width);
   queryOffset = reserve(rows * queryChunks() * width * 4);
   scaleOffset = reserve(rows * width * 4);
-  scoreOffset = reserve(rows * int64_t(kernel.getBlockK()) * 4);
+  scoreOffset = reserve(rows * schedule.blockK * 4);
   alphaOffset = reserve(rows * width * 4);
   weightOffset = reserve(schedule.maxChunks * width * 4);
   rowOffset = reserve(padded * 4);
@@ -57,7 +76,7 @@ bool DecodeLowering::fits(tile::KernelOp kernel, const CpuArch &arch) {
     if (auto item = dyn_cast<tile::IndexOp>(op))
       others += item.getWhich() == 0 && isa<tile::ForKeysOp>(op->getParentOp());
   });
-  if (walks != 1 || products != 2 || others || kernel.getBlockK() % arch.width)
+  if (walks != 1 || products != 2 || others)
     return false;
   for (Operation &op : kernel.getBody().front())
     if (!isTopScalar(op) &&
@@ -138,13 +157,13 @@ LogicalResult DecodeLowering::emitWalk(OpBuilder &builder, StringRef symbol) {
                      ValueRange) {
       LaneBuilder inner(builder, loc, arch);
       Body body{full, block, inner.widen(block.slot),
-                full ? inner.constI64(kernel.getBlockK()) : inner.widen(block.count)};
+                full ? inner.constI64(schedule.blockK) : inner.widen(block.count)};
       Region &region = full ? walk.getFull() : walk.getPartial();
       if (succeeded(result))
-        result = lowerBody(inner, region.front(), body);
+        result = lowerParts(inner, region.front(), body);
       return SmallVector<Value>();
     };
-    buildKeyWalk(b.builder, b.loc, walk, frame->item, kernel.getBlockK(), /*skipBlocks=*/8, {},
+    buildKeyWalk(b.builder, b.loc, walk, frame->item, schedule.blockK, /*skipBlocks=*/8, {},
                  frame->scalars(arch), hooks);
   });
   func::ReturnOp::create(builder, loc);
@@ -162,6 +181,22 @@ void DecodeLowering::startRows(LaneBuilder &b) {
     b.store(b.splatF32(0), b.address(scratch(b, alphaOffset), b.f32(), b.mul(row, width)),
             width * 4);
   });
+}
+
+// Short parts let the processor overlap the softmax of one with the reading of the next.
+LogicalResult DecodeLowering::lowerParts(LaneBuilder &b, Block &region, const Body &body) {
+  if (!body.full || !streams())
+    return lowerBody(b, region, body);
+  Value part = b.select(memoryBound, b.constI64(schedule.streamedK), body.count);
+  auto loop = scf::ForOp::create(b.builder, b.loc, b.constI64(0), body.count, part);
+  OpBuilder::InsertionGuard guard(b.builder);
+  b.builder.setInsertionPointToStart(loop.getBody());
+  Body some = body;
+  some.slot = b.add(body.slot, loop.getInductionVar());
+  some.block.position = arith::AddIOp::create(b.builder, b.loc, body.block.position,
+                                              b.narrow(loop.getInductionVar()));
+  some.count = part;
+  return lowerBody(b, region, some);
 }
 
 LogicalResult DecodeLowering::lowerBody(LaneBuilder &b, Block &region, const Body &body) {
@@ -211,18 +246,12 @@ LogicalResult DecodeLowering::lowerBody(LaneBuilder &b, Block &region, const Bod
 SmallVector<Value> DecodeLowering::forKeyVectors(LaneBuilder &b, const Body &body, ValueRange state,
                                                  KeyVectorBody each) {
   int64_t width = arch.width;
-  if (!body.full)
-    return b.loop(b.constI64(0), body.count, width, state,
-                  [&](Value key, ValueRange state) { return each(b, key, state); });
-  SmallVector<Value> current(state);
-  for (int64_t key = 0; key < int64_t(kernel.getBlockK()); key += width)
-    current = each(b, b.constI64(key), current);
-  return current;
+  return b.loop(b.constI64(0), body.count, width, state,
+                [&](Value key, ValueRange state) { return each(b, key, state); });
 }
 
 Value DecodeLowering::scoreAddress(LaneBuilder &b, Value row, Value key) {
-  Value rowAddress =
-      b.address(scratch(b, scoreOffset), b.f32(), b.mul(row, int64_t(kernel.getBlockK())));
+  Value rowAddress = b.address(scratch(b, scoreOffset), b.f32(), b.mul(row, schedule.blockK));
   return b.address(rowAddress, b.f32(), key);
 }
 

@@ -23,11 +23,14 @@ namespace mlir::attn {
 
 /// How a tile of few rows is spread over registers.
 struct DecodeSchedule {
-  int64_t rowGroup = 4;   ///< rows that share a loaded key; tiles are padded to it
-  int64_t keys = 0;       ///< keys of the register tile of Q K
-  int64_t vectors = 0;    ///< vectors of dims of the register tile of P V
-  int64_t maxRows = 16;   ///< rows of a tile
-  int64_t maxQueries = 0; ///< query rows up to which a call takes this form
+  int64_t rowGroup = 4;          ///< rows that share a loaded key; tiles are padded to it
+  int64_t keys = 0;              ///< keys of the register tile of Q K
+  int64_t maxRows = 16;          ///< rows of a tile
+  int64_t blockK = 0;            ///< keys of a block
+  int64_t streamedK = 0;         ///< of a part of a block, where memory decides
+  int64_t cacheBytes = 24 << 20; ///< of keys and values that may lie in caches
+  int64_t ahead = 0;             ///< keys between what is read and what is asked for
+  int64_t maxQueries = 0;        ///< query rows up to which a call takes this form
   int64_t minChunk = 1024, maxChunks = 64, pieces = 64; ///< of keys; wanted pieces
 };
 
@@ -47,6 +50,7 @@ private:
     Value kvHeads, groups;                ///< groups: batch * KV heads
     Value rows, tileRows, rowTiles;       ///< of a group
     Value chunks, chunkKeys, recordBytes; ///< recordBytes: of a piece
+    Value streams;                        ///< i1: keys and values are more than caches hold
   };
   /// A block of keys and the body that is emitted for it.
   struct Body {
@@ -58,6 +62,19 @@ private:
   struct KeyRows {
     int64_t binding = 0, dim = 0;
     Value scale; ///< a rank-1 tile of load_keys, or null
+  };
+  /// A few neighbouring keys.
+  struct ScoreTile {
+    ScoreTile(const KeyRows &keys, Value first) : keys(keys), first(first) {}
+    KeyRows keys;
+    Value first;                       ///< i64, in the block
+    SmallVector<Value> address, start; ///< of each key: its row, what its scores start at
+  };
+  /// Rows and vectors of dims whose sums are in registers, over the keys [begin, end).
+  struct OutTile {
+    int64_t rows = 0, vectors = 0, unroll = 1; ///< unroll: keys of a step
+    Value row, begin, end;                     ///< i64
+    int64_t first = 0;                         ///< vector of dims
   };
   using KeyVectorBody =
       llvm::function_ref<SmallVector<Value>(LaneBuilder &, Value key, ValueRange state)>;
@@ -80,6 +97,7 @@ private:
   LogicalResult emitWalk(OpBuilder &builder, StringRef symbol);
   void startRows(LaneBuilder &b);
   LogicalResult lowerBody(LaneBuilder &b, Block &region, const Body &body);
+  LogicalResult lowerParts(LaneBuilder &b, Block &region, const Body &body);
   SmallVector<Value> forKeyVectors(LaneBuilder &b, const Body &body, ValueRange state,
                                    KeyVectorBody each);
   Value scoreAddress(LaneBuilder &b, Value row, Value key);
@@ -97,13 +115,21 @@ private:
   Value keyRow(LaneBuilder &b, int64_t binding, const Body &body, Value row);
   void loadKeyNumbers(LaneBuilder &b, Value tile, const Body &body);
   Value keyNumbers(LaneBuilder &b, Value tile, Value key);
-  void prefetchNext(LaneBuilder &b, const KeyRows &keys, const Body &body, Value row,
-                    int64_t first, int64_t count, Value wanted);
+  Value hasTurn(LaneBuilder &b, Value group, Value turn);
+  void askAhead(LaneBuilder &b, const KeyRows &keys, const Body &body, Value row, Value wanted);
 
   // DecodeProducts.cpp
   void lowerDotQK(LaneBuilder &b, tile::DotQKOp op, const Body &body);
   void lowerDotPV(LaneBuilder &b, tile::DotPVOp op, const Body &body);
-  void addValues(LaneBuilder &b, const KeyRows &v, const Body &body, int64_t first, int64_t count);
+  void byBound(LaneBuilder &b, const Body &body, llvm::function_ref<void(bool streamed)> emit);
+  Value loadKey(LaneBuilder &b, const ScoreTile &tile, int64_t i, int64_t chunk);
+  SmallVector<Value> startScores(LaneBuilder &b, const ScoreTile &tile);
+  void multiplyKeys(LaneBuilder &b, const ScoreTile &tile, Value rows, bool streamed);
+  void narrowProbabilities(LaneBuilder &b, const Body &body);
+  void rescaleOutputs(LaneBuilder &b);
+  void addValues(LaneBuilder &b, const KeyRows &v, const Body &body, const OutTile &tile,
+                 llvm::function_ref<void(Value key)> ask);
+  bool streams();
   DotKind outputKind();
   int64_t queryChunks();
 
@@ -132,6 +158,7 @@ private:
   Plan p; ///< of the function that is being emitted
   Value arena, parts;
   Value tileStart, rowCount, rowGroups; ///< i64; of the current tile
+  Value memoryBound;                    ///< i1; of the current tile
   Value records;                        ///< of the current piece
   Value queryRow, queryPosition;        ///< of the current row, i64 and i32
   IRMapping scalars;

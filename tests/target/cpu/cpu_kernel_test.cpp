@@ -203,6 +203,19 @@ TEST_P(CpuKernelTest, KeysAreCutForFewRows) {
   expect_within(c, *kernel);
 }
 
+// Where keys and values are more than caches hold, vectors of 16 lanes run other loops.
+TEST_P(CpuKernelTest, KeysAreStreamedForFewRows) {
+  if (arch() != "avx512")
+    return;
+  CpuCase c = streamed(128, 128, 25011);
+  auto kernel = compile(c);
+  expect_within(c, *kernel, Form::few_rows, 1e-5);
+  EXPECT_EQ(decoded_bytes(c, *kernel, 1), decoded_bytes(c, *kernel, 3));
+  c = streamed(72, 104, 36003); // dims that end within a vector, rows that lie apart
+  c.layout = Layout::padded;
+  expect_within(c, *compile(c), Form::few_rows, 1e-5);
+}
+
 TEST_P(CpuKernelTest, LargeScores) {
   CpuCase c = make();
   auto kernel = compile(c);

@@ -22,6 +22,17 @@ TEST_P(CpuTypesTest, Bf16) {
   }
 }
 
+TEST_P(CpuTypesTest, StreamedBf16) {
+  if (arch() != "avx512-bf16") // others convert values first, as they do for all calls
+    return;
+  for (int dim : {64, 128}) {
+    SCOPED_TRACE(dim);
+    CpuCase c = streamed(dim, dim + 8, 6400000 / dim);
+    c.kernel.type = "bf16";
+    expect_within(c, *compile(c), Form::few_rows, 6e-3);
+  }
+}
+
 TEST_P(CpuTypesTest, F16) {
   CpuCase c = causal();
   c.kernel.type = "f16";
