@@ -138,6 +138,27 @@ attn_status_t *attn_stream_push_prompt(attn_stream_t *stream, const char *prompt
   });
 }
 
+attn_status_t *attn_stream_push_prompts(attn_stream_t *stream,
+                                        const attn_weighted_prompt_t *prompts, size_t count,
+                                        attn_recache_t recache, uint64_t at_block) {
+  return guard([&]() -> Status {
+    ATTN_NEED(stream);
+    ATTN_NEED(prompts);
+    if (recache < ATTN_RECACHE_FULL || recache > ATTN_FLUSH)
+      return Status::usage("unknown recache rule ", static_cast<int>(recache));
+    if (!count || count > stream::kMostParts)
+      return Status::usage("there are ", count, " prompts; 1 to ", stream::kMostParts,
+                           " can be mixed");
+    std::vector<stream::WeightedPrompt> parts;
+    for (size_t i = 0; i < count; ++i) {
+      if (!prompts[i].text)
+        return Status::usage("the text of prompt ", i, " is NULL");
+      parts.push_back({prompts[i].text, prompts[i].weight});
+    }
+    return stream->streamer->push_prompt(parts, static_cast<stream::Recache>(recache), at_block);
+  });
+}
+
 attn_status_t *attn_stream_next(attn_stream_t *stream, attn_frames_t *out_frames) {
   return guard([&]() -> Status {
     ATTN_RETURN_IF_ERROR(between_blocks(stream));

@@ -202,7 +202,11 @@ private:
     std::vector<uint64_t> mask(g_.values.size());
     std::vector<int> small;
     for (int in : g_.inputs) {
-      bool keyed = g_.values[in].type.bytes() <= options_.small_input_bytes && small.size() < 63;
+      const Value &value = g_.values[in];
+      const bool named = std::find(options_.key_inputs.begin(), options_.key_inputs.end(),
+                                   value.name) != options_.key_inputs.end();
+      const bool keyed =
+          (named || value.type.bytes() <= options_.small_input_bytes) && small.size() < 63;
       mask[in] = keyed ? uint64_t(1) << small.size() : kBig;
       if (keyed)
         small.push_back(in);

@@ -46,6 +46,7 @@ struct Plan {
 
 struct PlanOptions {
   size_t small_input_bytes = 4096; // inputs up to this size may key memo groups
+  std::vector<std::string> key_inputs; // may, too, whatever their size: few contents come again
   bool memoise = true;
 };
 

@@ -50,6 +50,7 @@ ATTN_OP(dequantise) // quantise.cpp
 ATTN_OP(copy)      // movement.cpp
 ATTN_OP(concat)
 ATTN_OP(gather)
+ATTN_OP(mixed_gather) // mixed_gather.cpp
 ATTN_OP(pad)
 ATTN_OP(shape)
 ATTN_OP(range)

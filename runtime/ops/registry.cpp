@@ -70,6 +70,7 @@ static const OpDef table[] = {
     {"Copy", "attn", kStrided, infer_copy, make_copy},
     {"Concat", "", kStrided, infer_concat, make_concat},
     {"Gather", "", 0, infer_gather, make_gather},
+    {"MixedGather", "attn", 0, infer_mixed_gather, make_mixed_gather},
     {"Pad", "", kStrided, infer_pad, make_pad},
     {"Shape", "", 0, infer_shape, make_shape},
     {"Size", "", 0, infer_shape, make_shape},

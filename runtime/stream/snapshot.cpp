@@ -13,7 +13,7 @@ namespace attn::stream {
 namespace {
 
 constexpr char kMagic[8] = {'A', 'T', 'T', 'N', 'S', 'N', 'A', 'P'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeader = 32;
 
 class Writer {
@@ -71,7 +71,7 @@ struct Streamer::State {
   uint8_t int8 = 0, has_prompt = 0;
   uint64_t seed = 0, block = 0;
   int64_t sinks = 0, ring_count = 0, next_position = 0;
-  std::vector<int64_t> ids;
+  PromptIds prompt;
   std::vector<Kept> kept;
   std::vector<float> clean;
   std::vector<PromptChange> prompts;
@@ -80,14 +80,14 @@ struct Streamer::State {
     a.value(sink_blocks), a.value(window_blocks), a.value(int8), a.value(has_prompt);
     a.value(seed), a.value(block);
     a.value(sinks), a.value(ring_count), a.value(next_position);
-    a.array(ids), a.array(kept), a.array(clean);
+    a.array(prompt.ids), a.array(prompt.weights), a.array(kept), a.array(clean);
     uint64_t count = prompts.size();
     a.value(count);
     if (count > kMostPrompts)
       return;
     prompts.resize(count);
     for (PromptChange &p : prompts)
-      a.value(p.block), a.value(p.recache), a.array(p.ids);
+      a.value(p.block), a.value(p.recache), a.array(p.prompt.ids), a.array(p.prompt.weights);
   }
 };
 
@@ -101,7 +101,7 @@ std::vector<std::byte> Streamer::snapshot() {
               sinks_,
               ring_count_,
               next_position_,
-              ids_,
+              now_,
               kept_,
               clean_,
               {}};
@@ -130,8 +130,7 @@ bool Streamer::fits(const State &s) const {
       s.next_position >= INT32_MAX / block_tokens_ || kept < static_cast<size_t>(s.sinks) ||
       kept - static_cast<size_t>(s.sinks) >
           static_cast<size_t>(std::min(s.ring_count, window_blocks_)) ||
-      s.clean.size() != clean_.size() || s.ids.size() != ids_.size() ||
-      s.prompts.size() > kMostPrompts)
+      s.clean.size() != clean_.size() || s.prompts.size() > kMostPrompts)
     return false;
   std::set<int64_t> slots;
   int64_t before = -1;
@@ -144,14 +143,16 @@ bool Streamer::fits(const State &s) const {
       return false;
     before = k.position;
   }
-  auto known = [&](const std::vector<int64_t> &ids) {
-    return std::all_of(ids.begin(), ids.end(),
-                       [&](int64_t id) { return id >= 0 && id < model_->tokenizer().size(); });
+  auto fit = [&](const PromptIds &p) {
+    return is_valid(p, model_->tokenizer()) && (p.parts() == 1 || prompt_weights_.data);
   };
   for (const PromptChange &p : s.prompts)
-    if (p.ids.size() != ids_.size() || !known(p.ids) || p.recache > Recache::flush)
+    if (!fit(p.prompt) || p.recache > Recache::flush)
       return false;
-  return known(s.ids);
+  // Before its first block a stream has no prompt.
+  return s.has_prompt ? fit(s.prompt)
+                      : s.prompt.ids.size() == now_.ids.size() &&
+                            s.prompt.weights.size() == now_.weights.size();
 }
 
 Status Streamer::restore(std::span<const std::byte> bytes) {
@@ -196,8 +197,8 @@ Status Streamer::restore(std::span<const std::byte> bytes) {
   sinks_ = state.sinks;
   ring_count_ = state.ring_count;
   next_position_ = state.next_position;
-  ids_ = std::move(state.ids);
-  std::memcpy(prompt_.data, ids_.data(), ids_.size() * sizeof(int64_t));
+  now_ = std::move(state.prompt);
+  write_prompt();
   kept_.assign(state.kept.begin(), state.kept.end());
   clean_ = std::move(state.clean);
   std::lock_guard lock(prompts_mutex_);

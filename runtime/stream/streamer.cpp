@@ -3,6 +3,7 @@
 #include "runtime/stream/streamer.h"
 
 #include "runtime/base/text.h"
+#include "runtime/graph/mix_prompt.h"
 #include "runtime/ops/bf16_unit.h"
 #include "runtime/stream/noise.h"
 #include <algorithm>
@@ -49,6 +50,9 @@ Streamer::~Streamer() {
   dispatch_.reset();
 }
 
+// The input that mix_prompt adds.
+static constexpr const char *kPromptWeights = "attn.prompt_weights";
+
 // A pattern that no node has was given in vain: a misspelt name.
 static Status check_patterns(const Description &d, const graph::Graph &graph) {
   std::vector<std::string> names;
@@ -73,6 +77,8 @@ static Status check_inputs(const Description &d, const graph::Graph &graph) {
   };
   for (int input : graph.inputs) {
     const std::string &name = graph.values[static_cast<size_t>(input)].name;
+    if (name == kPromptWeights)
+      continue;
     const std::string cache = name.ends_with(".scale") ? name.substr(0, name.size() - 6) : name;
     if (std::none_of(std::begin(roles), std::end(roles),
                      [&](const std::string *role) { return *role == name; }) &&
@@ -101,7 +107,14 @@ Status Streamer::open() {
   session_options.int8_caches = [this](const graph::NodeView &node) {
     return dispatch_->caches_int8(node);
   };
-  auto session = graph::Session::create(model_->graph(), device_->threads(), session_options);
+  session_options.plan.key_inputs = {description().prompt};
+  graph::Graph graph = model_->graph();
+  // One of another length than described is refused as it is.
+  if (const int v = graph.find(description().prompt);
+      v >= 0 && graph.values[static_cast<size_t>(v)].type.shape ==
+                    graph::Shape{1, description().prompt_words})
+    graph::mix_prompt(graph, description().prompt, kPromptWeights, kMostParts);
+  auto session = graph::Session::create(std::move(graph), device_->threads(), session_options);
   if (!session.ok())
     return session.status().at(model_->path());
   session_ = std::move(*session);
@@ -145,7 +158,11 @@ Status Streamer::bind_tensors() {
   ATTN_RETURN_IF_ERROR(bind(d.sample, "sample", DType::f32, block, sample_));
   ATTN_RETURN_IF_ERROR(bind(d.prediction, "prediction", DType::f32, block, prediction_));
   ATTN_RETURN_IF_ERROR(bind(d.timestep, "timestep", DType::f32, {1, frames}, timestep_));
-  ATTN_RETURN_IF_ERROR(bind(d.prompt, "prompt", DType::i64, {1, d.prompt_words}, prompt_));
+  const bool mixes = session_->find(kPromptWeights) != nullptr;
+  const int64_t parts = mixes ? kMostParts : 1;
+  ATTN_RETURN_IF_ERROR(bind(d.prompt, "prompt", DType::i64, {parts, d.prompt_words}, prompt_));
+  if (mixes)
+    prompt_weights_ = *session_->find(kPromptWeights);
   ATTN_RETURN_IF_ERROR(bind(d.write_index, "write index", DType::i64, {1}, write_index_));
   ATTN_RETURN_IF_ERROR(bind(d.kv_length, "cache length", DType::i64, {1}, kv_length_));
   ATTN_RETURN_IF_ERROR(
@@ -192,7 +209,8 @@ Status Streamer::bind_tensors() {
   noise_.resize(block_size);
   kept_.reserve(kept + 1);
   view_.segments.reserve(kept);
-  ids_.resize(static_cast<size_t>(d.prompt_words));
+  now_.ids.resize(kMostParts * static_cast<size_t>(d.prompt_words));
+  now_.weights.resize(kMostParts);
   return {};
 }
 
@@ -232,10 +250,6 @@ void Streamer::take_back(const std::optional<Kept> &evicted) {
     --ring_count_;
   if (evicted)
     kept_.insert(kept_.begin() + sinks_, *evicted);
-}
-
-std::string Streamer::prompt() const {
-  return has_prompt_ ? model_->tokenizer().decode(ids_) : std::string();
 }
 
 std::vector<uint64_t> Streamer::cached_frames(bool sinks) const {
@@ -302,7 +316,11 @@ void Streamer::record(const float *sample, float timestep, size_t rank, bool pre
   r.write_index = *write_index_.as<int64_t>();
   r.kv_length = *kv_length_.as<int64_t>();
   r.first_frame = kept_[rank].position * description().frames_per_block;
-  r.prompt = ids_;
+  const size_t parts = now_.parts();
+  r.prompt.assign(now_.ids.begin(),
+                  now_.ids.begin() +
+                      static_cast<long>(parts * static_cast<size_t>(description().prompt_words)));
+  r.prompt_weights.assign(now_.weights.begin(), now_.weights.begin() + static_cast<long>(parts));
   auto copy = [](const graph::Tensor &tensor, std::vector<int64_t> &out) {
     if (tensor.data)
       out.assign(tensor.as<int64_t>(), tensor.as<int64_t>() + tensor.elements());
@@ -328,55 +346,7 @@ Status Streamer::pass(const float *sample, float timestep, size_t rank, bool pre
   return {};
 }
 
-// ---- prompts --------------------------------------------------------------------
-
-Status Streamer::push_prompt(const std::string &text, std::optional<Recache> recache,
-                             uint64_t block) {
-  PromptChange change;
-  change.block = block;
-  change.recache = recache.value_or(options_.recache);
-  ATTN_ASSIGN_OR_RETURN(change.ids, model_->tokenizer().encode(text));
-  std::lock_guard lock(prompts_mutex_);
-  if (prompts_.size() >= kMostPrompts)
-    return Status::usage("there are ", kMostPrompts, " prompt changes to come already");
-  auto after = std::upper_bound(
-      prompts_.begin(), prompts_.end(), block,
-      [](uint64_t wanted, const PromptChange &have) { return wanted < have.block; });
-  prompts_.insert(after, std::move(change));
-  return {};
-}
-
-Status Streamer::apply_prompts() {
-  PromptChange change;
-  {
-    std::lock_guard lock(prompts_mutex_);
-    auto due = std::find_if(prompts_.begin(), prompts_.end(),
-                            [&](const PromptChange &c) { return c.block > block_; });
-    if (due == prompts_.begin())
-      return {};
-    change = std::move(*(due - 1));
-    prompts_.erase(prompts_.begin(), due);
-  }
-  const bool changed = has_prompt_ && change.ids != ids_;
-  has_prompt_ = true;
-  ids_ = change.ids;
-  std::memcpy(prompt_.data, ids_.data(), ids_.size() * sizeof(int64_t));
-  if (!changed || kept_.empty())
-    return {};
-  times_.switched = true;
-  switch (change.recache) {
-  case Recache::stale:
-    break;
-  case Recache::full:
-    return replay(description().sink == SinkRecache::refresh);
-  case Recache::window:
-    return replay(false);
-  case Recache::flush:
-    empty_cache();
-    next_position_ = 0; // the next block is a first block
-  }
-  return {};
-}
+// ---- recache --------------------------------------------------------------------
 
 // Re-runs the retained clean blocks in time order under the new prompt. The ring
 // starts anew, so that the valid slots are a prefix of the cache again.

@@ -7,6 +7,7 @@
 #include "runtime/stream/attention_dispatch.h"
 #include "runtime/stream/gate.h"
 #include "runtime/stream/model.h"
+#include "runtime/stream/prompt.h"
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -52,8 +53,10 @@ struct PassRecord {
   std::vector<float> sample, prediction; // prediction empty in clean passes
   float timestep = 0;
   int64_t write_index = 0, kv_length = 0;
-  int64_t first_frame = 0; // of the block, counted since the cache was last emptied
-  std::vector<int64_t> prompt, q_positions, k_positions; // empty where the model takes none
+  int64_t first_frame = 0;           // of the block, counted since the cache was last emptied
+  std::vector<int64_t> prompt;       // ids of its parts, one after another
+  std::vector<float> prompt_weights; // of the parts
+  std::vector<int64_t> q_positions, k_positions; // empty where the model takes none
 };
 
 // One thread at a time uses a stream, except where a function says otherwise. Streams
@@ -76,8 +79,11 @@ public:
 
   // Checks the words and keeps them for the block of that number, or the next one if
   // it is past; the cache is dealt with when that block begins. If several are due,
-  // the last one pushed is taken. Any thread.
+  // the last one pushed is taken. Any thread. The text may mix prompts by weight, see
+  // parse_prompt; a model whose prompt cannot be mixed refuses more than one.
   Status push_prompt(const std::string &text, std::optional<Recache> recache = {},
+                     uint64_t block = 0);
+  Status push_prompt(std::span<const WeightedPrompt> parts, std::optional<Recache> recache = {},
                      uint64_t block = 0);
   // Generates the next block: frames_per_block frames of sample_shape, valid
   // until the next call. A block that failed or was cancelled was not begun: the
@@ -98,7 +104,7 @@ public:
   // Passes of the last block are recorded while on (allocates).
   void record_passes(bool on) { recording_ = on; }
   const std::vector<PassRecord> &passes() const { return passes_; }
-  // The prompt of the last block; "" before the first.
+  // The prompt of the last block, as parse_prompt takes it; "" before the first.
   std::string prompt() const;
   // Numbers of the frames whose keys and values are kept, in time order: the sinks', or
   // the ring's.
@@ -121,7 +127,7 @@ private:
   struct PromptChange {
     uint64_t block = 0;
     Recache recache = Recache::full;
-    std::vector<int64_t> ids;
+    PromptIds prompt;
   };
   static constexpr size_t kMostPrompts = 4096; // to come
   struct State;                                // of a snapshot
@@ -141,6 +147,7 @@ private:
   // One pass over the block of the given rank among the kept ones.
   Status pass(const float *sample, float timestep, size_t rank, bool predict);
   Status apply_prompts();
+  void write_prompt(); // into the graph's inputs
   Status replay(bool refresh_sinks);
   float *clean(int64_t slot) { return clean_.data() + slot * block_elements_; }
 
@@ -153,7 +160,8 @@ private:
   CacheView view_;
   int clean_schedule_ = 0;
 
-  graph::Tensor sample_, timestep_, prompt_, write_index_, kv_length_, prediction_;
+  graph::Tensor prompt_, prompt_weights_; // the latter's data null where nothing is mixed
+  graph::Tensor sample_, timestep_, write_index_, kv_length_, prediction_;
   graph::Tensor q_positions_, k_positions_, q_frames_; // data null where the model takes none
   std::vector<Cache> caches_;
   int64_t block_elements_ = 0, block_tokens_ = 0, slots_ = 0;
@@ -164,7 +172,7 @@ private:
   std::vector<float> clean_;          // clean samples of kept blocks, by slot
   std::vector<float> moved_;          // the same while a replay moves them
   std::vector<float> x_, x0_, noise_; // the block being denoised
-  std::vector<int64_t> ids_;
+  PromptIds now_;                     // the prompt
   bool has_prompt_ = false;
   std::mutex prompts_mutex_;
   std::vector<PromptChange> prompts_; // by block, those of one block as pushed

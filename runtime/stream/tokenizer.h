@@ -18,6 +18,7 @@ public:
   Result<std::vector<int64_t>> encode(const std::string &prompt) const;
   // The words of ids that encode() gave, separated by blanks.
   std::string decode(const std::vector<int64_t> &ids) const;
+  int64_t words() const { return words_; } // of a prompt
   int64_t size() const { return static_cast<int64_t>(list_.size()); }
 
 private:

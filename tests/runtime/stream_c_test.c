@@ -107,7 +107,14 @@ int stream_from_c(const char *model_path) {
         ATTN_INVALID_INPUT);
   CHECK(code_of(attn_stream_push_prompt(stream, "east", (attn_recache_t)4, 0)) == ATTN_USAGE);
   CHECK(attn_stream_push_prompt(stream, "east", ATTN_RECACHE_FULL, 0) == NULL);
-  CHECK(attn_stream_push_prompt(stream, "west", ATTN_RECACHE_WINDOW, 3) == NULL);
+  const attn_weighted_prompt_t mixed[2] = {{"east", 1}, {"west", 3}}, none[1] = {{NULL, 1}},
+                               bad[2] = {{"east", 1}, {"west", -0.5}};
+  CHECK(code_of(attn_stream_push_prompts(stream, mixed, 0, ATTN_RECACHE_FULL, 3)) == ATTN_USAGE);
+  CHECK(code_of(attn_stream_push_prompts(stream, mixed, 9, ATTN_RECACHE_FULL, 3)) == ATTN_USAGE);
+  CHECK(code_of(attn_stream_push_prompts(stream, none, 1, ATTN_RECACHE_FULL, 3)) == ATTN_USAGE);
+  CHECK(code_of(attn_stream_push_prompts(stream, bad, 2, ATTN_RECACHE_FULL, 3)) ==
+        ATTN_INVALID_INPUT);
+  CHECK(attn_stream_push_prompts(stream, mixed, 2, ATTN_RECACHE_WINDOW, 3) == NULL);
   attn_frames_t frames = ATTN_INIT(attn_frames_t);
   for (int i = 0; i < 5; ++i) {
     CHECK(attn_stream_next(stream, &frames) == NULL);

@@ -146,6 +146,20 @@ class ServeTest(unittest.TestCase):
         self.assertGreaterEqual(min(switched["sinks"] + switched["window"]), at)
         viewer.close()
 
+    def test_mixed_prompts(self):
+        viewer = self.served.connect()
+        a, b = self.prompts[:2]
+        viewer.send(json.dumps({"type": "prompt", "parts": [{"text": a, "weight": 3},
+                                                            {"text": b}]}))
+        mixed = f"{a}:0.75 | {b}:0.25"
+        first(viewer, lambda m: m.get("prompt") == mixed, "mixed prompt")
+        # What the state says may be sent back as a text; the same prompt is no switch.
+        viewer.send(json.dumps({"type": "prompt", "text": self.prompts[2]}))
+        first(viewer, lambda m: m.get("prompt") == self.prompts[2], "switch")
+        viewer.send(json.dumps({"type": "prompt", "text": mixed}))
+        first(viewer, lambda m: m.get("prompt") == mixed, "mixed prompt again")
+        viewer.close()
+
     def test_pause_step_resume(self):
         viewer = self.served.connect()
         viewer.send('{"type": "pause"}')
@@ -183,6 +197,24 @@ class ServeTest(unittest.TestCase):
                             "whole number"),
                            (json.dumps({"type": "prompt", "text": self.prompts[0], "recache": "x"}),
                             "full, window, stale or flush"),
+                           (json.dumps({"type": "prompt", "parts": []}), "a list of 1 to 8"),
+                           (json.dumps({"type": "prompt", "parts": ["x"]}), "must have a text"),
+                           (json.dumps({"type": "prompt", "parts": [{"text": self.prompts[0],
+                                                                     "size": 1}]}),
+                            "may have a weight"),
+                           (json.dumps({"type": "prompt", "parts": [{"text": self.prompts[0],
+                                                                     "weight": "1"}]}),
+                            "weight must be a number from 0 to 1000"),
+                           (json.dumps({"type": "prompt", "parts": [{"text": self.prompts[0],
+                                                                     "weight": -1}]}),
+                            "has weight -1; give a number from 0 to 1000"),
+                           (json.dumps({"type": "prompt", "parts": [{"text": self.prompts[0],
+                                                                     "weight": 0}]}),
+                            "have weight 0"),
+                           (json.dumps({"type": "prompt", "text": self.prompts[0],
+                                        "parts": [{"text": self.prompts[0]}]}), "not both"),
+                           (json.dumps({"type": "prompt", "text": self.prompts[0] + " | "}),
+                            "part 2 of the prompt"),
                            ('{"type": "pause", "for": 3}', "unknown member"),
                            ('{"type": "seed"}', "needs a number"),
                            ("[" * 200 + "]" * 200, "JSON object")]:
@@ -383,6 +415,22 @@ class PageTest(unittest.TestCase):
             browser.call("Input.insertText", text="xyzzy")
             browser.key("Enter", 13, "\r")
             browser.wait("document.getElementById('prompt-error').textContent.includes('xyzzy')")
+            # Mix it with another one, by keyboard: the arrows move the weight.
+            browser.evaluate(f"document.getElementById('prompt').value = {json.dumps(prompt)}")
+            browser.evaluate("document.getElementById('add').focus()")
+            browser.key(" ", 32, " ")
+            browser.wait("document.activeElement.getAttribute('aria-label') === 'prompt 2'")
+            browser.call("Input.insertText", text=state["prompt"])
+            browser.evaluate("document.querySelector('#parts [type=range]').focus()")
+            for _ in range(5):
+                browser.key("ArrowLeft", 37)
+            self.assertEqual(browser.evaluate("document.querySelector('#parts output').textContent"),
+                             "25")
+            browser.evaluate("document.querySelector('#parts [type=text]').focus()")
+            browser.key("Enter", 13, "\r")
+            mixed = f"{prompt}:0.8 | {state['prompt']}:0.2"
+            browser.wait(f"document.querySelector('#prompts button')?.textContent === "
+                         f"{json.dumps(mixed)}")
             # Pause with the space bar; step is enabled then.
             browser.evaluate("document.getElementById('pause').focus()")
             browser.key(" ", 32, " ")
@@ -398,6 +446,7 @@ class PageTest(unittest.TestCase):
                 "!(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')))"
                 ".map(e => e.outerHTML)")
             self.assertEqual(unnamed, [])
+            browser.screenshot("page-mix.png", 1200, 900)
             self.assertIn(prompt, browser.evaluate(
                 "document.getElementById('frame').getAttribute('aria-label')"))
             self.assertIn("ring frames", browser.evaluate(

@@ -67,11 +67,21 @@ Status dump_passes(const std::string &folder, const stream::Streamer &streamer) 
     std::string ids;
     for (int64_t id : pass.prompt)
       ids += (ids.empty() ? "" : ", ") + std::to_string(id);
+    std::string weights; // said where prompts are mixed
+    for (float weight : pass.prompt_weights) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%.9g", static_cast<double>(weight));
+      weights += (weights.empty() ? "" : ", ") + std::string(text);
+    }
+    if (pass.prompt_weights.size() < 2)
+      weights.clear();
+    else
+      weights = ", \"prompt_weights\": [" + weights + "]";
     char level[32];
     std::snprintf(level, sizeof level, "%.9g", static_cast<double>(pass.timestep));
     list += concat(list.empty() ? "[" : ",\n ", "{\"timestep\": ", std::string(level),
                    ", \"first_frame\": ", pass.first_frame, ", \"write_index\": ", pass.write_index,
-                   ", \"kv_length\": ", pass.kv_length, ", \"prompt\": [", ids, "]}");
+                   ", \"kv_length\": ", pass.kv_length, ", \"prompt\": [", ids, "]", weights, "}");
   }
   list += list.empty() ? "[]\n" : "]\n";
   return write_file(base + "passes.json", {std::as_bytes(std::span<const char>(list))});

@@ -268,7 +268,7 @@ int main(int argc, char **argv) {
       ->required();
   app.add_option("bundle", options.stream.bundle_path,
                  "compiled attention kernels (.attnb); a package has its own");
-  app.add_option("--prompt", options.prompt, "first prompt; default: the model's");
+  app.add_option("--prompt", options.prompt, "first prompt; default: the model's. Several are mixed by weight: \"A:0.7 | B:0.3\"");
   app.add_option("--switch", options.switches,
                  "FRAME:PROMPT, a new prompt from that frame on (repeatable)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -313,11 +313,25 @@ ATTN_API attn_status_t *attn_stream_create(attn_model_t *model, attn_device_t *d
 ATTN_API void attn_stream_close(attn_stream_t *stream);
 
 /* A new prompt from block `at_block` on, or from the next block if that one is past
- * (0: now). Words that the model does not know are refused at once. May be called
+ * (0: now). The text may mix several prompts by weight, as in
+ * "red circle left:0.7 | blue square right:0.3". Words that the model does not know are
+ * refused at once. May be called
  * while a block is being made, as may pause, resume, step and cancel. Of several
  * changes that are due together the last one pushed is taken. */
 ATTN_API attn_status_t *attn_stream_push_prompt(attn_stream_t *stream, const char *prompt,
                                                 attn_recache_t recache, uint64_t at_block);
+
+typedef struct attn_weighted_prompt {
+  const char *text;
+  double weight; /* 0 to 1000, relative to the others'; one at least above 0 */
+} attn_weighted_prompt_t;
+/* The same with 1 to 8 prompts that are mixed where the model embeds their words: its
+ * text embedding is the sum of theirs by weight. Refused, if more than one has a weight,
+ * by a model that reads its prompt otherwise. */
+ATTN_API attn_status_t *attn_stream_push_prompts(attn_stream_t *stream,
+                                                 const attn_weighted_prompt_t *prompts,
+                                                 size_t count, attn_recache_t recache,
+                                                 uint64_t at_block);
 
 /* The frames of a block: f32 (frame, channel, height, width), contiguous. `data`
  * belongs to the stream and is valid until its next block is begun. */

@@ -118,6 +118,10 @@ struct Stream : Handle<attn_stream_t, attn_stream_close> {
                      uint64_t at_block = 0) {
     return Status(attn_stream_push_prompt(get(), prompt, recache, at_block));
   }
+  Status push_prompts(const attn_weighted_prompt_t *prompts, size_t count,
+                      attn_recache_t recache = ATTN_RECACHE_FULL, uint64_t at_block = 0) {
+    return Status(attn_stream_push_prompts(get(), prompts, count, recache, at_block));
+  }
   Status next(attn_frames_t &frames) {
     frames = ATTN_INIT(attn_frames_t);
     return Status(attn_stream_next(get(), &frames));

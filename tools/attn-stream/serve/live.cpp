@@ -42,10 +42,10 @@ Status Live::command(const Command &command) {
   case Command::Kind::prompt: {
     uint64_t per_block = state_.frames_per_block;
     uint64_t block = command.frame / per_block + (command.frame % per_block != 0);
-    ATTN_RETURN_IF_ERROR(streamer_.push_prompt(command.text, command.recache, block));
+    ATTN_RETURN_IF_ERROR(streamer_.push_prompt(command.parts, command.recache, block));
     std::lock_guard lock(mutex_);
     uint64_t next = state_.frame + (state_.paused ? 0 : per_block);
-    state_.pending.push_back({command.text, std::max(command.frame, next)});
+    state_.pending.push_back({stream::prompt_text(command.parts), std::max(command.frame, next)});
     break;
   }
   case Command::Kind::pause:

@@ -29,15 +29,44 @@ Result<stream::Recache> recache_named(const json::value &value) {
   return Status::invalid_input("recache must be full, window, stale or flush");
 }
 
+Status read_parts(const json::value &value, std::vector<stream::WeightedPrompt> &parts) {
+  const json::array *list = value.if_array();
+  if (!list || list->empty() || list->size() > stream::kMostParts)
+    return Status::invalid_input("parts must be a list of 1 to ", stream::kMostParts, " objects");
+  parts.clear();
+  for (const json::value &entry : *list) {
+    const json::object *object = entry.if_object();
+    const json::value *text = object ? object->if_contains("text") : nullptr,
+                      *weight = object ? object->if_contains("weight") : nullptr;
+    const json::string *words = text ? text->if_string() : nullptr;
+    if (!words || words->empty() || words->size() > kMostPromptBytes ||
+        object->size() != 1u + (weight != nullptr))
+      return Status::invalid_input("each of parts must have a text of 1 to ", kMostPromptBytes,
+                                   " bytes, and may have a weight");
+    stream::WeightedPrompt part{std::string(words->data(), words->size())};
+    if (weight) {
+      boost::system::error_code error;
+      part.weight = weight->to_number<double>(error);
+      if (error)
+        return Status::invalid_input("weight must be a number from 0 to ", stream::kMostWeight);
+    }
+    parts.push_back(std::move(part));
+  }
+  return {};
+}
+
 Status read_member(std::string_view key, const json::value &value, Command &command) {
   bool prompt = command.kind == Command::Kind::prompt;
   if (prompt && key == "text") {
     const json::string *text = value.if_string();
     if (!text || text->empty() || text->size() > kMostPromptBytes)
       return Status::invalid_input("text must have 1 to ", kMostPromptBytes, " bytes");
-    command.text.assign(text->data(), text->size());
+    ATTN_ASSIGN_OR_RETURN(command.parts,
+                          stream::parse_prompt(std::string(text->data(), text->size())));
     return {};
   }
+  if (prompt && key == "parts")
+    return read_parts(value, command.parts);
   if (prompt && key == "recache") {
     ATTN_ASSIGN_OR_RETURN(command.recache, recache_named(value));
     return {};
@@ -87,8 +116,10 @@ Result<Command> parse_command(std::string_view text) {
     if (member.key() != "type")
       ATTN_RETURN_IF_ERROR(
           read_member({member.key().data(), member.key().size()}, member.value(), command));
-  if (command.kind == Command::Kind::prompt && command.text.empty())
-    return Status::invalid_input("a prompt needs a text");
+  if (command.kind == Command::Kind::prompt && command.parts.empty())
+    return Status::invalid_input("a prompt needs a text, or parts");
+  if (object->contains("text") && object->contains("parts"))
+    return Status::invalid_input("a prompt has a text or parts, not both");
   if (command.kind == Command::Kind::seed && !object->contains("seed"))
     return Status::invalid_input("a seed needs a number");
   return command;

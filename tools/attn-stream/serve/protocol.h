@@ -12,13 +12,15 @@
 namespace attn::tool {
 
 // {"type": "prompt", "text": "blue square", "recache": "full", "frame": 120}
+// {"type": "prompt", "parts": [{"text": "blue square", "weight": 0.7}, ...]}
 // {"type": "pause"} {"type": "resume"} {"type": "step"} {"type": "seed", "seed": 7}
 // "frame" (from that frame on) and "recache" (full, window, stale, flush) may be left
-// out: the next block, and what the command line said.
+// out: the next block, and what the command line said. "parts" are mixed by weight (1 where
+// it is left out); "text" may say the same as "blue square:0.7 | ...".
 struct Command {
   enum class Kind : uint8_t { prompt, pause, resume, step, seed };
   Kind kind = Kind::pause;
-  std::string text;
+  std::vector<stream::WeightedPrompt> parts; // of a prompt
   std::optional<stream::Recache> recache;
   uint64_t frame = 0;
   uint64_t seed = 0;

@@ -122,11 +122,59 @@ function prompts() {
       { className: "pending", textContent: `${p.text}, at frame ${p.frame}` }));
 }
 
+// ---- prompts that are mixed with the first one ----
+
+const mostParts = 8;
+let partCount = 0;
+
+// Those that have a text; the first prompt counts 100 beside them.
+function mixed() {
+  return [...$("parts").children].map(row => ({
+    text: row.querySelector("[type=text]").value.trim(),
+    weight: Number(row.querySelector("[type=range]").value),
+  })).filter(part => part.text);
+}
+
+function addPart() {
+  const number = ++partCount + 1, row = document.createElement("div");
+  row.className = "part";
+  const text = Object.assign(document.createElement("input"),
+    { type: "text", maxLength: 1000, autocomplete: "off" });
+  text.setAttribute("list", "history");
+  text.setAttribute("aria-label", `prompt ${number}`);
+  text.setAttribute("aria-describedby", "prompt-error");
+  const remove = Object.assign(document.createElement("button"),
+    { type: "button", textContent: "Remove" });
+  remove.setAttribute("aria-label", `remove prompt ${number}`);
+  const weight = Object.assign(document.createElement("input"),
+    { type: "range", min: 0, max: 100, step: 5, value: 50 });
+  weight.setAttribute("aria-label", `weight of prompt ${number}, beside 100 of the first`);
+  const shown = document.createElement("output");
+  const tell = () => { shown.textContent = weight.value; };
+  weight.oninput = tell;
+  tell();
+  remove.onclick = () => {
+    row.remove();
+    $("add").disabled = false;
+    $("add").focus();
+  };
+  const line = document.createElement("div");
+  line.className = "weight";
+  line.append(weight, shown);
+  row.append(text, remove, line);
+  $("parts").append(row);
+  $("add").disabled = $("parts").children.length + 1 >= mostParts;
+  text.focus();
+}
+$("add").onclick = addPart;
+
 $("prompt-form").onsubmit = event => {
   event.preventDefault();
   $("prompt-error").textContent = "";
-  const message = { type: "prompt", text: $("prompt").value.trim() };
-  if (!message.text) return;
+  const message = { type: "prompt" }, text = $("prompt").value.trim(), others = mixed();
+  if (!text) return;
+  if (others.length) message.parts = [{ text, weight: 100 }, ...others];
+  else message.text = text;
   if ($("recache").value) message.recache = $("recache").value;
   if (document.querySelector("[name=when]:checked").value === "frame") message.frame = Number($("at").value);
   send(message);
