@@ -4,6 +4,7 @@ f32 (heads, tokens, dim). What a system has no way to do raises Unsupported."""
 import os
 import subprocess
 import tempfile
+import time
 
 import ml_dtypes
 import numpy as np
@@ -126,8 +127,8 @@ class Flex(Torch):
 
 
 class OnnxRuntime:
-    """ONNX's Attention of opset 23, or Microsoft's MultiHeadAttention where it is
-    dense: whichever ran faster when it was prepared."""
+    """ONNX's Attention of opset 23; for decoding with grouped heads Microsoft's
+    GroupQueryAttention on a cache that it shares between calls, where that is faster."""
 
     kinds = ("f32",)
 
@@ -143,6 +144,10 @@ class OnnxRuntime:
              for n, x in inputs.items()],
             [helper.make_tensor_value_info("o", TensorProto.FLOAT, None)],
             [numpy_helper.from_array(x, n) for n, x in initializers.items()])
+        return self.load(graph)
+
+    def load(self, graph):
+        from onnx import helper
         model = helper.make_model(graph, ir_version=10, opset_imports=[
             helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)])
         options = self.ort.SessionOptions()
@@ -175,7 +180,52 @@ class OnnxRuntime:
         def run():
             last[0] = session.run(None, inputs)[0]
 
-        return run, lambda: last[0][0]
+        ways = [(run, lambda: last[0][0])]
+        if case.q == 1 and case.kv_heads != case.heads and case.score is None:
+            ways.append(self.prepare_cached(case, q, k, v))
+        return min(ways, key=lambda way: self.seconds(way[0]))
+
+    @staticmethod
+    def seconds(run):
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - begin)
+        return min(times[1:])
+
+    def prepare_cached(self, case, q, k, v):
+        """The newest key is the call's own; those before it are in the cache, which past
+        and present share, so that nothing is copied."""
+        from onnx import TensorProto, helper
+        real, whole = TensorProto.FLOAT, TensorProto.INT32
+        cache = [1, case.kv_heads, case.kv, case.dim]
+        shapes = {"query": [1, 1, case.heads * case.dim], "key": [1, 1, case.kv_heads * case.dim],
+                  "value": [1, 1, case.kv_heads * case.dim], "past_key": cache,
+                  "past_value": cache}
+        infos = [helper.make_tensor_value_info(n, real, shape) for n, shape in shapes.items()]
+        infos += [helper.make_tensor_value_info("last", whole, [1]),
+                  helper.make_tensor_value_info("total", whole, [])]
+        outputs = {"o": shapes["query"], "present_key": cache, "present_value": cache}
+        node = helper.make_node("GroupQueryAttention", [i.name for i in infos], list(outputs),
+                                domain="com.microsoft", num_heads=case.heads,
+                                kv_num_heads=case.kv_heads)
+        graph = helper.make_graph([node], "attention", infos, [
+            helper.make_tensor_value_info(n, real, shape) for n, shape in outputs.items()])
+        session = self.load(graph)
+        values = {"query": q[:, 0].reshape(1, 1, -1), "key": k[:, -1].reshape(1, 1, -1),
+                  "value": v[:, -1].reshape(1, 1, -1), "past_key": k[None], "past_value": v[None],
+                  "last": np.array([case.kv - 1], np.int32), "total": np.array(case.kv, np.int32)}
+        values = {n: self.ort.OrtValue.ortvalue_from_numpy(np.array(x)) for n, x in values.items()}
+        values["o"] = self.ort.OrtValue.ortvalue_from_numpy(np.zeros(shapes["query"], np.float32))
+        values["present_key"], values["present_value"] = values["past_key"], values["past_value"]
+        binding = session.io_binding()
+        for info in infos:
+            binding.bind_ortvalue_input(info.name, values[info.name])
+        for name in outputs:
+            binding.bind_ortvalue_output(name, values[name])
+        return (lambda: session.run_with_iobinding(binding),
+                lambda: values["o"].numpy().reshape(case.heads, 1, case.dim))
 
 
 class OpenVino:
