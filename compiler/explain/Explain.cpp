@@ -1,6 +1,8 @@
 // Walks all tiles of a call the way a kernel does and counts.
 #include "compiler/explain/Explain.h"
 
+#include "llvm/ADT/bit.h"
+
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -8,10 +10,9 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-// Beyond this many pairs in partial tiles, only some of the tiles are counted.
-static constexpr double kExactPairs = 5e7;
-// So few are asked about one by one.
-static constexpr int64_t kFewPairs = 16;
+// Steps of the mask's region that pairs in partial tiles may take; beyond, only some of
+// the tiles are counted.
+static constexpr double kExactWork = 8e8;
 
 int64_t CallShape::keyCount() const {
   int64_t count = 0;
@@ -131,24 +132,70 @@ bool MaskView::admits(int64_t qPosition, int64_t kPosition, const EvaluatorInput
                       .i;
 }
 
-double MaskView::count(PositionRange q, PositionRange k, const EvaluatorInputs &inputs) {
+// Not in the middle but at the roundest position, where rows and tiles of the tokens
+// often begin: boxes of coordinates are classified exactly.
+static std::pair<PositionRange, PositionRange> split(PositionRange range) {
+  int64_t differing = llvm::bit_floor(uint64_t(range.low ^ range.high));
+  int64_t at = range.high & ~(differing - 1);
+  return {{range.low, at - 1}, {at, range.high}};
+}
+
+// As countPairs takes them.
+static bool isSmall(PositionRange q, PositionRange k) {
+  constexpr int64_t side = RegionEvaluator::kSide;
+  return q.high - q.low < side && k.high - k.low < side;
+}
+
+int64_t MaskView::countEach(PositionRange q, PositionRange k, const EvaluatorInputs &inputs) {
   int64_t rows = q.high - q.low + 1, columns = k.high - k.low + 1;
-  if (rows * columns <= kFewPairs) {
-    double admitted = 0;
-    for (int64_t row = q.low; row <= q.high; ++row)
-      for (int64_t column = k.low; column <= k.high; ++column)
-        admitted += admits(row, column, inputs);
-    return admitted;
-  }
+  return mask ? mask->countPairs(q.low, size_t(rows), k.low, size_t(columns), inputs)
+              : rows * columns;
+}
+
+double MaskView::count(PositionRange q, PositionRange k, const EvaluatorInputs &inputs) {
+  if (isSmall(q, k))
+    return double(countEach(q, k, inputs));
+  int64_t rows = q.high - q.low + 1, columns = k.high - k.low + 1;
   auto [any, all] = classify(q, k, inputs);
   if (!any || all)
     return any ? double(rows) * double(columns) : 0;
-  if (rows >= columns) {
-    int64_t middle = q.low + rows / 2;
-    return count({q.low, middle - 1}, k, inputs) + count({middle, q.high}, k, inputs);
+  bool byRow = rows >= columns;
+  auto [first, second] = split(byRow ? q : k);
+  return byRow ? count(first, k, inputs) + count(second, k, inputs)
+               : count(q, first, inputs) + count(q, second, inputs);
+}
+
+std::optional<bool> MaskView::uniform(PositionRange q, PositionRange k,
+                                      const EvaluatorInputs &inputs) {
+  // Most boxes in doubt are mixed, which a few scattered pairs show.
+  constexpr int64_t probes = 16;
+  int64_t rows = q.high - q.low + 1, columns = k.high - k.low + 1;
+  bool first = admits(q.low, k.low, inputs);
+  for (int64_t i = 1; i < probes; ++i)
+    if (admits(q.low + rows * i / probes, k.low + columns * (i * 7 % probes) / probes, inputs) !=
+        first)
+      return std::nullopt;
+  return uniformBox(q, k, inputs);
+}
+
+std::optional<bool> MaskView::uniformBox(PositionRange q, PositionRange k,
+                                         const EvaluatorInputs &inputs) {
+  int64_t rows = q.high - q.low + 1, columns = k.high - k.low + 1;
+  if (isSmall(q, k)) {
+    int64_t admitted = countEach(q, k, inputs);
+    return admitted == 0 || admitted == rows * columns ? std::optional(admitted != 0)
+                                                       : std::nullopt;
   }
-  int64_t middle = k.low + columns / 2;
-  return count(q, {k.low, middle - 1}, inputs) + count(q, {middle, k.high}, inputs);
+  auto [any, all] = classify(q, k, inputs);
+  if (!any || all)
+    return any;
+  bool byRow = rows >= columns;
+  auto [first, second] = split(byRow ? q : k);
+  std::optional<bool> left = byRow ? uniformBox(first, k, inputs) : uniformBox(q, first, inputs);
+  if (!left)
+    return std::nullopt;
+  std::optional<bool> right = byRow ? uniformBox(second, k, inputs) : uniformBox(q, second, inputs);
+  return left == right ? left : std::nullopt;
 }
 
 namespace {
@@ -158,7 +205,8 @@ struct PartialTile {
 };
 } // namespace
 
-Explanation mlir::attn::explain(MaskView &view, const CallShape &shape) {
+Explanation mlir::attn::explain(MaskView &view, const CallShape &shape,
+                                const Explanation *counted) {
   Explanation result;
   std::vector<PartialTile> partial;
   double partialPairs = 0;
@@ -208,19 +256,34 @@ Explanation mlir::attn::explain(MaskView &view, const CallShape &shape) {
            (segment.length + view.blockK - 1) / view.blockK);
   result.derivationMs =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  size_t stride = 1 + size_t(partialPairs / kExactPairs);
-  result.estimated = stride > 1;
-  double counted = 0, admitted = 0;
+  size_t stride = 1 + size_t(partialPairs * double(view.stepsOfPair()) / kExactWork);
+  if (counted && stride > 1)
+    stride *= 4; // what is left to see is how many tiles are conservative
+  double seen = 0, admitted = 0;
   for (size_t i = 0; i < partial.size(); i += stride) {
     const PartialTile &tile = partial[i];
-    double inTile = view.count({tile.qLow, tile.qHigh}, {tile.kLow, tile.kHigh}, shape.inputs);
-    admitted += inTile;
-    counted += tile.pairs();
+    PositionRange q{tile.qLow, tile.qHigh}, k{tile.kLow, tile.kHigh};
+    std::optional<bool> uniform;
+    if (counted) {
+      uniform = view.uniform(q, k, shape.inputs);
+    } else {
+      double inTile = view.count(q, k, shape.inputs);
+      if (inTile == 0 || inTile == tile.pairs())
+        uniform = inTile > 0;
+      admitted += inTile;
+      seen += tile.pairs();
+    }
     bool whole = tile.kHigh - tile.kLow + 1 == view.blockK;
-    result.conservative += inTile == 0 || (whole && inTile == tile.pairs());
+    result.conservative += uniform && (whole || !*uniform);
   }
-  if (counted > 0)
-    result.pairs += result.estimated ? admitted / counted * partialPairs : admitted;
+  if (counted) {
+    result.pairs = counted->pairs;
+    result.estimated = counted->estimated;
+  } else {
+    result.estimated = stride > 1;
+    if (seen > 0)
+      result.pairs += result.estimated ? admitted / seen * partialPairs : admitted;
+  }
   double all = double(shape.qLength) * double(shape.keyCount());
   result.density = all > 0 ? result.pairs / all : 0;
   return result;

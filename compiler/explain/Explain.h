@@ -43,6 +43,10 @@ public:
   /// of `width` have them (cpu/SortRows.cpp), counted from qLow.
   std::vector<int64_t> rowsOfLanes(int64_t qLow, int64_t count, int64_t width,
                                    const EvaluatorInputs &inputs);
+  /// Whether all pairs of a box are admitted, or none; absent: some of them.
+  std::optional<bool> uniform(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
+  /// What a pair costs to count.
+  size_t stepsOfPair() const { return mask ? mask->stepsOfPair() : 0; }
   /// (any, all) of a box, not asked about part by part.
   std::pair<bool, bool> classify(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
@@ -52,6 +56,11 @@ private:
   MaskView(RegionEvaluator classifier, std::optional<RegionEvaluator> mask, int64_t blockQ,
            int64_t blockK)
       : blockQ(blockQ), blockK(blockK), classifier(std::move(classifier)), mask(std::move(mask)) {}
+
+  /// Of a box with at most RegionEvaluator::kSide queries and keys.
+  int64_t countEach(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
+
+  std::optional<bool> uniformBox(PositionRange q, PositionRange k, const EvaluatorInputs &inputs);
 
   RegionEvaluator classifier;
   std::optional<RegionEvaluator> mask;               // absent: every pair is admitted
@@ -71,6 +80,8 @@ struct Explanation {
   double density = 0;           ///< pairs / (q * kv)
 };
 
-Explanation explain(MaskView &view, const CallShape &shape);
+/// `counted` is what is known about the same call from another target: it has the same
+/// pairs, which are not counted again.
+Explanation explain(MaskView &view, const CallShape &shape, const Explanation *counted = nullptr);
 
 } // namespace mlir::attn

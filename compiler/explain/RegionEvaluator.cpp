@@ -123,17 +123,21 @@ std::optional<RegionEvaluator> RegionEvaluator::create(Block &block, int64_t fir
     uint32_t *slots[] = {&step.a, &step.b, &step.c, &step.d};
     for (auto [i, operand] : llvm::enumerate(op.getOperands()))
       *slots[i] = registerOf.lookup(operand);
+    step.operands = uint8_t(op.getNumOperands());
     step.result = registerOf[op.getResult(0)] = next++;
-    evaluator.steps.push_back(step);
+    (step.code == Code::Constant ? evaluator.constants : evaluator.steps).push_back(step);
   }
   for (Value value : block.getTerminator()->getOperands())
     evaluator.outputs.push_back(registerOf.lookup(value));
   evaluator.registers.resize(next);
+  for (const Step &constant : evaluator.constants)
+    evaluator.registers[constant.result] = constant.constant;
   evaluator.results.resize(evaluator.outputs.size());
+  evaluator.planPairs();
   return evaluator;
 }
 
-static bool compareInts(uint8_t predicate, int64_t a, int64_t b) {
+LLVM_ATTRIBUTE_ALWAYS_INLINE static bool compareInts(uint8_t predicate, int64_t a, int64_t b) {
   uint32_t ua = uint32_t(a), ub = uint32_t(b);
   switch (arith::CmpIPredicate(predicate)) {
   case arith::CmpIPredicate::eq: return a == b;
@@ -178,78 +182,164 @@ static int64_t floorDiv(int64_t a, int64_t b) {
   return (a % b != 0 && (a < 0) != (b < 0)) ? quotient - 1 : quotient;
 }
 
-// Indices outside are clamped, as the language says.
-double RegionEvaluator::element(const Step &step, const EvaluatorTable &table) const {
-  const uint32_t slots[] = {step.a, step.b, step.c, step.d};
-  int64_t at = 0;
-  for (auto [extent, slot] : llvm::zip(table.extents, slots))
-    at = at * extent + std::clamp<int64_t>(registers[slot].i, 0, extent - 1);
-  return table.values.empty() ? 0 : table.values[at];
+// What one step makes of its operands; `values` has `stride` of them for each register,
+// of which `lanes` count. Inlined, as a step of one lane costs less than a call.
+template <size_t stride>
+LLVM_ATTRIBUTE_ALWAYS_INLINE void RegionEvaluator::execute(const Step &s, Scalar *values, size_t lanes,
+                              const EvaluatorInputs &inputs) {
+  if constexpr (stride == 1)
+    lanes = 1;
+  Scalar *r = values + s.result * stride;
+  const Scalar *a = values + s.a * stride, *b = values + s.b * stride, *c = values + s.c * stride;
+  auto ints = [&](auto function) __attribute__((always_inline)) {
+    for (size_t i = 0; i < lanes; ++i)
+      r[i].i = function(a[i].i, b[i].i);
+  };
+  auto floats = [&](auto function) __attribute__((always_inline)) {
+    for (size_t i = 0; i < lanes; ++i)
+      r[i].f = function(a[i].f, b[i].f);
+  };
+  auto scalars = [&](auto function) __attribute__((always_inline)) {
+    for (size_t i = 0; i < lanes; ++i)
+      r[i] = function(i);
+  };
+  auto integer = [](int64_t value) { return Scalar{.i = value}; };
+  auto number = [](float value) { return Scalar{.f = value}; };
+  // Indices outside are clamped, as the language says.
+  auto element = [&](size_t lane) {
+    const EvaluatorTable &table = inputs.tables[s.constant.i];
+    const uint32_t slots[] = {s.a, s.b, s.c, s.d};
+    int64_t at = 0;
+    for (auto [extent, slot] : llvm::zip(table.extents, slots))
+      at = at * extent + std::clamp<int64_t>(values[slot * stride + lane].i, 0, extent - 1);
+    return table.values.empty() ? 0 : table.values[at];
+  };
+  auto wrap = [](int64_t v) { return int64_t(int32_t(v)); };
+  switch (s.code) {
+  case Code::Constant: break; // set once
+  case Code::Param: scalars([&](size_t) { return inputs.params[s.constant.i]; }); break;
+  case Code::Head: scalars([&](size_t) { return integer(inputs.head); }); break;
+  case Code::Batch: scalars([&](size_t) { return integer(inputs.batch); }); break;
+  case Code::Layer: scalars([&](size_t) { return integer(inputs.layer); }); break;
+  case Code::TableInt: scalars([&](size_t i) { return integer(int64_t(element(i))); }); break;
+  case Code::TableFloat: scalars([&](size_t i) { return number(float(element(i))); }); break;
+  case Code::Select: scalars([&](size_t i) { return a[i].i ? b[i] : c[i]; }); break;
+  case Code::CmpF:
+    scalars([&](size_t i) { return integer(compareFloats(s.predicate, a[i].f, b[i].f)); });
+    break;
+  case Code::Fma: scalars([&](size_t i) { return number(std::fma(a[i].f, b[i].f, c[i].f)); }); break;
+  case Code::IntToFloat: scalars([&](size_t i) { return number(float(a[i].i)); }); break;
+  case Code::FloatToInt: scalars([&](size_t i) { return integer(int32_t(a[i].f)); }); break;
+  case Code::AddI: ints([&](int64_t a, int64_t b) { return wrap(a + b); }); break;
+  case Code::SubI: ints([&](int64_t a, int64_t b) { return wrap(a - b); }); break;
+  case Code::MulI: ints([&](int64_t a, int64_t b) { return wrap(a * b); }); break;
+  case Code::DivS: ints([&](int64_t a, int64_t b) { return b == 0 ? 0 : wrap(a / b); }); break;
+  case Code::DivU: ints([&](int64_t a, int64_t b) { return uint32_t(b) == 0 ? 0 : wrap(uint32_t(a) / uint32_t(b)); }); break;
+  case Code::FloorDiv: ints([&](int64_t a, int64_t b) { return b == 0 ? 0 : wrap(floorDiv(a, b)); }); break;
+  case Code::RemS: ints([&](int64_t a, int64_t b) { return b == 0 ? 0 : wrap(a % b); }); break;
+  case Code::RemU: ints([&](int64_t a, int64_t b) { return uint32_t(b) == 0 ? 0 : wrap(uint32_t(a) % uint32_t(b)); }); break;
+  case Code::And: ints([](int64_t a, int64_t b) { return a & b; }); break;
+  case Code::Or: ints([](int64_t a, int64_t b) { return a | b; }); break;
+  case Code::Xor: ints([](int64_t a, int64_t b) { return a ^ b; }); break;
+  case Code::Shl: ints([&](int64_t a, int64_t b) { return wrap(int64_t(uint32_t(a) << (b & 31))); }); break;
+  case Code::ShrS: ints([](int64_t a, int64_t b) { return int32_t(a) >> (b & 31); }); break;
+  case Code::ShrU: ints([&](int64_t a, int64_t b) { return wrap(uint32_t(a) >> (b & 31)); }); break;
+  case Code::MinS: ints([](int64_t a, int64_t b) { return std::min(a, b); }); break;
+  case Code::MaxS: ints([](int64_t a, int64_t b) { return std::max(a, b); }); break;
+  case Code::MinU: ints([&](int64_t a, int64_t b) { return wrap(std::min(uint32_t(a), uint32_t(b))); }); break;
+  case Code::MaxU: ints([&](int64_t a, int64_t b) { return wrap(std::max(uint32_t(a), uint32_t(b))); }); break;
+  case Code::CmpI: ints([&](int64_t a, int64_t b) { return compareInts(s.predicate, a, b); }); break;
+  case Code::AbsI: ints([&](int64_t a, int64_t) { return wrap(std::abs(a)); }); break;
+  case Code::Trunc1: ints([](int64_t a, int64_t) { return a & 1; }); break;
+  case Code::ZeroExtend: ints([](int64_t a, int64_t) { return a; }); break;
+  case Code::AddF: floats([](float a, float b) { return a + b; }); break;
+  case Code::SubF: floats([](float a, float b) { return a - b; }); break;
+  case Code::MulF: floats([](float a, float b) { return a * b; }); break;
+  case Code::DivF: floats([](float a, float b) { return a / b; }); break;
+  case Code::NegF: floats([](float a, float) { return -a; }); break;
+  case Code::MinF: floats([](float a, float b) { return std::fmin(a, b); }); break;
+  case Code::MaxF: floats([](float a, float b) { return std::fmax(a, b); }); break;
+  case Code::AbsF: floats([](float a, float) { return std::fabs(a); }); break;
+  case Code::Exp: floats([](float a, float) { return std::exp(a); }); break;
+  case Code::Exp2: floats([](float a, float) { return std::exp2(a); }); break;
+  case Code::Log: floats([](float a, float) { return std::log(a); }); break;
+  case Code::Log2: floats([](float a, float) { return std::log2(a); }); break;
+  case Code::Sqrt: floats([](float a, float) { return std::sqrt(a); }); break;
+  case Code::Tanh: floats([](float a, float) { return std::tanh(a); }); break;
+  case Code::Sin: floats([](float a, float) { return std::sin(a); }); break;
+  case Code::Cos: floats([](float a, float) { return std::cos(a); }); break;
+  case Code::Floor: floats([](float a, float) { return std::floor(a); }); break;
+  case Code::Ceil: floats([](float a, float) { return std::ceil(a); }); break;
+  }
 }
 
 const std::vector<Scalar> &RegionEvaluator::run(llvm::ArrayRef<Scalar> args,
                                                 const EvaluatorInputs &inputs) {
   std::copy(args.begin(), args.end(), registers.begin());
-  auto wrap = [](int64_t v) { return int64_t(int32_t(v)); };
-  for (const Step &s : steps) {
-    Scalar &r = registers[s.result];
-    const Scalar a = registers[s.a], b = registers[s.b], c = registers[s.c];
-    switch (s.code) {
-    case Code::Constant: r = s.constant; break;
-    case Code::Param: r = inputs.params[s.constant.i]; break;
-    case Code::Head: r.i = inputs.head; break;
-    case Code::Batch: r.i = inputs.batch; break;
-    case Code::Layer: r.i = inputs.layer; break;
-    case Code::TableInt: r.i = int64_t(element(s, inputs.tables[s.constant.i])); break;
-    case Code::TableFloat: r.f = float(element(s, inputs.tables[s.constant.i])); break;
-    case Code::AddI: r.i = wrap(a.i + b.i); break;
-    case Code::SubI: r.i = wrap(a.i - b.i); break;
-    case Code::MulI: r.i = wrap(a.i * b.i); break;
-    case Code::DivS: r.i = b.i == 0 ? 0 : wrap(a.i / b.i); break;
-    case Code::DivU: r.i = uint32_t(b.i) == 0 ? 0 : wrap(uint32_t(a.i) / uint32_t(b.i)); break;
-    case Code::FloorDiv: r.i = b.i == 0 ? 0 : wrap(floorDiv(a.i, b.i)); break;
-    case Code::RemS: r.i = b.i == 0 ? 0 : wrap(a.i % b.i); break;
-    case Code::RemU: r.i = uint32_t(b.i) == 0 ? 0 : wrap(uint32_t(a.i) % uint32_t(b.i)); break;
-    case Code::And: r.i = a.i & b.i; break;
-    case Code::Or: r.i = a.i | b.i; break;
-    case Code::Xor: r.i = a.i ^ b.i; break;
-    case Code::Shl: r.i = wrap(int64_t(uint32_t(a.i) << (b.i & 31))); break;
-    case Code::ShrS: r.i = int32_t(a.i) >> (b.i & 31); break;
-    case Code::ShrU: r.i = wrap(uint32_t(a.i) >> (b.i & 31)); break;
-    case Code::MinS: r.i = std::min(a.i, b.i); break;
-    case Code::MaxS: r.i = std::max(a.i, b.i); break;
-    case Code::MinU: r.i = wrap(std::min(uint32_t(a.i), uint32_t(b.i))); break;
-    case Code::MaxU: r.i = wrap(std::max(uint32_t(a.i), uint32_t(b.i))); break;
-    case Code::CmpI: r.i = compareInts(s.predicate, a.i, b.i); break;
-    case Code::AbsI: r.i = wrap(std::abs(a.i)); break;
-    case Code::Select: r = a.i ? b : c; break;
-    case Code::Trunc1: r.i = a.i & 1; break;
-    case Code::ZeroExtend: r.i = a.i; break;
-    case Code::AddF: r.f = a.f + b.f; break;
-    case Code::SubF: r.f = a.f - b.f; break;
-    case Code::MulF: r.f = a.f * b.f; break;
-    case Code::DivF: r.f = a.f / b.f; break;
-    case Code::NegF: r.f = -a.f; break;
-    case Code::MinF: r.f = std::fmin(a.f, b.f); break;
-    case Code::MaxF: r.f = std::fmax(a.f, b.f); break;
-    case Code::CmpF: r.i = compareFloats(s.predicate, a.f, b.f); break;
-    case Code::AbsF: r.f = std::fabs(a.f); break;
-    case Code::Exp: r.f = std::exp(a.f); break;
-    case Code::Exp2: r.f = std::exp2(a.f); break;
-    case Code::Log: r.f = std::log(a.f); break;
-    case Code::Log2: r.f = std::log2(a.f); break;
-    case Code::Sqrt: r.f = std::sqrt(a.f); break;
-    case Code::Tanh: r.f = std::tanh(a.f); break;
-    case Code::Sin: r.f = std::sin(a.f); break;
-    case Code::Cos: r.f = std::cos(a.f); break;
-    case Code::Floor: r.f = std::floor(a.f); break;
-    case Code::Ceil: r.f = std::ceil(a.f); break;
-    case Code::Fma: r.f = std::fma(a.f, b.f, c.f); break;
-    case Code::IntToFloat: r.f = float(a.i); break;
-    case Code::FloatToInt: r.i = int32_t(a.f); break;
-    }
-  }
+  for (const Step &step : steps)
+    execute<1>(step, registers.data(), 1, inputs);
   for (auto [result, output] : llvm::zip(results, outputs))
     result = registers[output];
   return results;
+}
+
+// A step belongs to the queries, to the keys, to pairs of them or to neither, as what it
+// reads does.
+void RegionEvaluator::planPairs() {
+  enum : uint8_t { neither, query, key, pair };
+  std::vector<uint8_t> side(registers.size(), neither);
+  if (argumentCount < 2 || outputs.empty())
+    return;
+  side[0] = query;
+  side[1] = key;
+  std::vector<bool> carried(registers.size());
+  std::vector<Step> *const lists[] = {&fixedSteps, &querySteps, &keySteps, &pairSteps};
+  for (const Step &step : steps) {
+    const uint32_t slots[] = {step.a, step.b, step.c, step.d};
+    llvm::ArrayRef<uint32_t> operands(slots, step.operands);
+    for (uint32_t slot : operands)
+      side[step.result] |= side[slot];
+    if (side[step.result] == pair)
+      for (uint32_t slot : operands)
+        carried[slot] = side[slot] == query;
+    lists[side[step.result]]->push_back(step);
+  }
+  if (side[outputs[0]] == query)
+    carried[outputs[0]] = true;
+  for (uint32_t slot = 0; slot < carried.size(); ++slot)
+    if (carried[slot])
+      rowValues.push_back({slot, {}});
+  lanes.resize(registers.size() * kSide);
+  for (const Step &constant : constants)
+    std::fill_n(&lanes[constant.result * kSide], kSide, constant.constant);
+}
+
+int64_t RegionEvaluator::countPairs(int64_t firstQuery, size_t queries, int64_t firstKey,
+                                    size_t keys, const EvaluatorInputs &inputs) {
+  auto at = [&](uint32_t slot) { return &lanes[slot * kSide]; };
+  const int64_t fixed[] = {inputs.head, inputs.batch};
+  for (size_t i = 0; i < kSide; ++i) {
+    at(0)[i].i = firstQuery + int64_t(i);
+    at(1)[i].i = firstKey + int64_t(i);
+    for (uint32_t slot = 2; slot < argumentCount; ++slot)
+      at(slot)[i].i = fixed[slot - 2];
+  }
+  for (const Step &step : fixedSteps)
+    execute<kSide>(step, lanes.data(), kSide, inputs);
+  for (const Step &step : querySteps)
+    execute<kSide>(step, lanes.data(), queries, inputs);
+  for (const Step &step : keySteps)
+    execute<kSide>(step, lanes.data(), keys, inputs);
+  for (RowValue &value : rowValues)
+    std::copy_n(at(value.slot), kSide, value.ofRows.begin());
+  int64_t count = 0;
+  for (size_t row = 0; row < queries; ++row) {
+    for (const RowValue &value : rowValues)
+      std::fill_n(at(value.slot), keys, value.ofRows[row]);
+    for (const Step &step : pairSteps)
+      execute<kSide>(step, lanes.data(), keys, inputs);
+    for (size_t i = 0; i < keys; ++i)
+      count += at(outputs[0])[i].i;
+  }
+  return count;
 }

@@ -107,7 +107,12 @@ expect 2 "are looked at; give a smaller --shape" "$attnc" explain "$specs/causal
 expect 2 "--budget: 'nan' is no number of seconds above 0" "$attnc" tune window.attn --budget nan
 expect 2 "--q-len: '-4' is no whole number from 1 to" "$attnc" tune window.attn --q-len -4
 expect 2 "'abc' of ATTN_THREADS is no number of threads" env ATTN_THREADS=abc "$run" verify f32.attnb
-"$attnc" compile window.attn --target cpu:avx2,cpu:avx2 --dtype f32,f32 -o twice.attnb
+expect 2 "--dtype gives f32 twice; give it once" "$attnc" compile window.attn --dtype f32,bf16,f32 -o x
+expect 2 "--target gives cpu twice" "$attnc" compile window.attn --target cpu,cpu -o x
+expect 2 "SPEC gives window.attn twice" "$attnc" compile window.attn ragged.attn window.attn -o x
+expect 2 "--spec gives window.attn twice" "$attnc" model "$model" --spec window.attn --spec window.attn -o x
+# One target may be part of another.
+"$attnc" compile window.attn --target spirv:t0,spirv --dtype f32 -o twice.attnb
 expect 0 "1 kernels" "$run" inspect twice.attnb
 
 # Names that are not there: 2, with those that are.

@@ -27,6 +27,9 @@ void addTuneCommand(CLI::App &app, int &exitCode);
 // Reads and checks a spec file. On failure prints why and sets `exitCode`.
 std::optional<spec::CheckedSpec> loadSpec(const std::string &path, int &exitCode);
 
+// Prints what `option` gives twice, and gives false if there is such a value.
+bool checkTwice(const std::vector<std::string> &values, const char *option);
+
 // Prints what is wrong with --target and gives false if a target is unknown.
 bool checkTargets(const std::vector<std::string> &targets);
 

@@ -6,6 +6,7 @@
 
 #include "llvm/Support/raw_ostream.h"
 
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <iostream>
@@ -117,7 +118,8 @@ int compile(const Options &options) {
     return kUsage;
   }
 
-  if (!checkTargets(options.targets))
+  if (!checkTwice(options.targets, "--target") || !checkTwice(options.variants, "--dtype") ||
+      !checkTwice(options.specs, "SPEC") || !checkTargets(options.targets))
     return kUsage;
 
   int exitCode = kDone;
@@ -152,6 +154,16 @@ int compile(const Options &options) {
   return writeBundle(options.output, bundle);
 }
 } // namespace
+
+bool checkTwice(const std::vector<std::string> &values, const char *option) {
+  for (size_t i = 0; i < values.size(); ++i)
+    if (std::find(values.begin(), values.begin() + ptrdiff_t(i), values[i]) !=
+        values.begin() + ptrdiff_t(i)) {
+      std::cerr << "attnc: error: " << option << " gives " << values[i] << " twice; give it once\n";
+      return false;
+    }
+  return true;
+}
 
 bool checkTargets(const std::vector<std::string> &targets) {
   for (const std::string &target : targets) {

@@ -193,8 +193,9 @@ int parse(const std::vector<std::string> &at, std::map<std::string, int64_t> &va
   return kDone;
 }
 
+// `several`: other queries have the coordinates that are given, too.
 int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracle::Places &places,
-              std::map<std::string, int64_t> values, oracle::Point &point) {
+              std::map<std::string, int64_t> values, oracle::Point &point, bool &several) {
   auto take = [&](const char *name, int64_t otherwise) {
     auto it = values.find(name);
     int64_t value = it == values.end() ? otherwise : it->second;
@@ -235,6 +236,8 @@ int findQuery(const spec::AttentionSpec &spec, const SpecCall &call, const oracl
     return kUsage;
   }
   point.queryPosition = *found;
+  int64_t behind = call.queryPosition + call.queries - 1 - *found;
+  several = behind > 0 && places.find(spec::Side::Query, *found + 1, behind, values);
   return kDone;
 }
 
@@ -249,7 +252,8 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
     return kUsage;
   oracle::Places places(attention, call.bindings);
   oracle::Point point;
-  if (int code = findQuery(attention, call, places, values, point); code != kDone)
+  bool several = false;
+  if (int code = findQuery(attention, call, places, values, point, several); code != kDone)
     return code;
   KeyList keys = listKeys(attention, call, places);
   std::vector<Run> runs = findRuns(attention, call, places, keys, point);
@@ -278,7 +282,8 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
         {"batch", point.batch},    {"query", point.queryPosition},
         {"coordinates", query},    {"keys", call.keys},
         {"admitted", seen},        {"listed_by", keys.byCoordinates ? "coordinates" : "position"},
-        {"runs", std::move(list)}, {"assumed", assumptionsJson(call)}};
+        {"runs", std::move(list)}, {"assumed", assumptionsJson(call)},
+        {"first_of_several", several}};
     llvm::outs() << llvm::formatv("{0:2}", llvm::json::Value(std::move(object))) << "\n";
     return kDone;
   }
@@ -286,6 +291,9 @@ int explainAt(const spec::CheckedSpec &checked, const spec::AttentionSpec &atten
             << point.head << " sees " << seen << " of " << call.keys << " keys\n";
   if (std::string assumed = describeAssumptions(call); !assumed.empty())
     std::cout << "  assumed " << assumed << "\n";
+  if (several)
+    std::cout << "  the first of several queries with the coordinates of --at; name more axes, or "
+                 "q, for others\n";
   for (size_t i = 0; i < runs.size() && i < maxLines; ++i) {
     const Run &run = runs[i];
     std::cout << "  " << keysOf(keys, run) << "   " << coordinates(places, keys, run) << "\n      "

@@ -12,6 +12,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <iostream>
+#include <map>
 #include <memory>
 
 namespace attn::tools {
@@ -135,7 +136,7 @@ private:
                 << concat(maxTiles) << " are looked at; give a smaller --shape\n";
       return kUsage;
     }
-    facts.tiles = explain(*view, report.shape);
+    facts.tiles = explainOnce(*view, report.shape);
     examineOthers(*view, facts);
     facts.visitedFlops = report.flops(facts.visitedPairs());
     KernelInfo record = makeKernelRecord(kernel, requests.front().kind, requests.front().arch);
@@ -145,6 +146,15 @@ private:
       if (auto [name, figures] = llvm::StringRef(given).split('='); name == target)
         parseMachine(figures, facts.machine);
     return kDone;
+  }
+
+  // The admitted pairs of a head and batch entry are the mask's: counted for one target.
+  Explanation explainOnce(MaskView &view, const CallShape &shape) {
+    auto key = std::pair(shape.inputs.head, shape.inputs.batch);
+    auto known = counted.find(key);
+    Explanation tiles = explain(view, shape, known == counted.end() ? nullptr : &known->second);
+    counted.emplace(key, tiles);
+    return tiles;
   }
 
   // The other heads and batch entries, where the mask asks which it is; of very
@@ -160,7 +170,7 @@ private:
     for (int64_t i = 0; i < heads * batch; i += (heads * batch + most - 1) / most) {
       shape.inputs.head = static_cast<int32_t>(heads > 1 ? i % heads : call.head);
       shape.inputs.batch = static_cast<int32_t>(i / heads);
-      Explanation tiles = explain(view, shape);
+      Explanation tiles = explainOnce(view, shape);
       double visited = tiles.visitedPairs;
       facts.leastVisited = facts.partsSeen ? std::min(facts.leastVisited, visited) : visited;
       facts.mostVisited = std::max(facts.mostVisited, visited);
@@ -190,6 +200,7 @@ private:
   const spec::CheckedSpec &checked;
   const SpecCall &call;
   Report report;
+  std::map<std::pair<int32_t, int32_t>, Explanation> counted; // by head and batch entry
   std::unique_ptr<mlir::MLIRContext> context;
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
 };

@@ -166,7 +166,8 @@ Status checkUsed(const std::vector<spec::CheckedSpec> &specs,
 }
 
 int compileModel(Options &options) {
-  if (!checkTargets(options.targets))
+  if (!checkTwice(options.targets, "--target") || !checkTwice(options.variants, "--dtype") ||
+      !checkTwice(options.specs, "--spec") || !checkTargets(options.targets))
     return kUsage;
   if (Status status = readSizes(options); !status.ok())
     return fail(status);

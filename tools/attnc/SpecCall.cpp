@@ -23,6 +23,14 @@ void CallOptions::add(CLI::App &command) {
 namespace {
 
 constexpr int64_t maxSize = 100'000'000;
+constexpr int64_t maxAssumedTokens = 8192; // of a side whose extents are assumed
+
+void collect(const spec::Expr &expr, spec::Op what, std::set<uint32_t> &indices) {
+  if (expr.op == what)
+    indices.insert(expr.index());
+  for (const spec::ExprPtr &operand : expr.operands)
+    collect(*operand, what, indices);
+}
 
 class CallReader {
 public:
@@ -119,8 +127,41 @@ private:
       return double(raggedLength(param));
     if (given.count(param.name))
       return double(take(param.name, 0));
-    noteAssumed({param.name, "its maximum", param.maximum});
     return param.maximum;
+  }
+
+  // The params that nothing gives. They take their maximum, but extents what gives each
+  // side no more than a few thousand tokens.
+  void assumeParams() {
+    std::set<uint32_t> open, extents;
+    for (uint32_t i = 0; i < spec.params.size(); ++i)
+      if (const spec::ParamInfo &param = spec.params[i]; !param.implicit && !used.count(param.name))
+        open.insert(i);
+    for (const spec::SpaceInfo &space : spec.spaces)
+      for (const spec::SpaceAxis &axis : space.axes)
+        if (axis.extent.dynamic)
+          collect(*axis.extent.dynamic, spec::Op::Param, extents);
+    std::vector<double> &values = call.bindings.params;
+    auto next = [&](uint32_t i) {
+      return std::max(std::ceil(values[i] / 2), spec.params[i].minimum);
+    };
+    std::vector<SpecCall::Assumption> before = call.assumed;
+    while (std::max(tokenCount(spec.query), tokenCount(spec.keys)) > maxAssumedTokens) {
+      auto larger = [&](uint32_t a, uint32_t b) {
+        return values[a] - next(a) < values[b] - next(b);
+      };
+      std::vector<uint32_t> choices;
+      std::set_intersection(open.begin(), open.end(), extents.begin(), extents.end(),
+                            std::back_inserter(choices));
+      auto most = std::max_element(choices.begin(), choices.end(), larger);
+      if (most == choices.end() || next(*most) == values[*most])
+        break;
+      values[*most] = next(*most);
+    }
+    call.assumed = std::move(before);
+    for (uint32_t i : open)
+      noteAssumed({spec.params[i].name, values[i] == spec.params[i].maximum ? "its maximum" : "",
+                   values[i]});
   }
 
   bool readParams() {
@@ -137,6 +178,7 @@ private:
       }
       call.bindings.params.push_back(value);
     }
+    assumeParams();
     return true;
   }
 
@@ -256,13 +298,6 @@ private:
   std::map<std::string, double> numbers;
 };
 
-void collectTables(const spec::Expr &expr, std::set<uint32_t> &tables) {
-  if (expr.op == spec::Op::Gather)
-    tables.insert(expr.index());
-  for (const spec::ExprPtr &operand : expr.operands)
-    collectTables(*operand, tables);
-}
-
 } // namespace
 
 std::string describeAssumptions(const SpecCall &call) {
@@ -339,7 +374,7 @@ int refuseUnused(const CallOptions &options, const std::set<std::string> &used,
 
 bool haveTables(const spec::AttentionSpec &spec, const spec::Expr &expr, const SpecCall &call) {
   std::set<uint32_t> tables;
-  collectTables(expr, tables);
+  collect(expr, spec::Op::Gather, tables);
   for (uint32_t table : tables) {
     if (!call.bindings.tables[table].extents.empty())
       continue;
