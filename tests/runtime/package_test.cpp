@@ -40,7 +40,8 @@ struct File {
   size_t size;
   explicit File(const std::vector<std::byte> &bytes)
       : block(bytes.size() + 64), size(bytes.size()) {
-    std::memcpy(block.data(), bytes.data(), size);
+    if (size)
+      std::memcpy(block.data(), bytes.data(), size);
   }
   std::span<const std::byte> bytes() const {
     return {static_cast<const std::byte *>(block.data()), size};
