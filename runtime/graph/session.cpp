@@ -3,6 +3,7 @@
 
 #include "runtime/graph/fuse.h"
 #include "runtime/graph/recognise_attention.h"
+#include "runtime/ops/isa.h"
 #include <chrono>
 #include <cstring>
 
@@ -14,6 +15,7 @@ static constexpr size_t kMemoEntries = 8;
 
 Result<std::unique_ptr<Session>> Session::create(Graph graph, ThreadPool &pool,
                                                  const SessionOptions &options) {
+  ATTN_RETURN_IF_ERROR(ops::check_isa());
   std::unique_ptr<Session> session(new Session(pool));
   session->graph_ = std::move(graph);
   ATTN_RETURN_IF_ERROR(session->prepare(options));

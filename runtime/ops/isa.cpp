@@ -1,9 +1,13 @@
 // Chooses the table of inner loops once, by the processor and ATTN_CPU_ISA.
 #include "runtime/ops/isa.h"
 
+#include "runtime/base/text.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <string>
+#include <vector>
 
 namespace attn::ops {
 
@@ -29,11 +33,27 @@ const Isa *isa_named(const char *name) {
   return nullptr;
 }
 
+static const char *const kNames[] = {"avx512", "avx2", "portable"}; // the best one first
+
+Status check_isa() {
+  const char *wanted = std::getenv("ATTN_CPU_ISA");
+  if (!wanted || !*wanted || isa_named(wanted))
+    return {};
+  std::vector<std::string> there;
+  for (const char *name : kNames)
+    if (isa_named(name))
+      there.push_back(name);
+  return Status::usage("'", wanted,
+                       "' of ATTN_CPU_ISA is no table of inner loops of this machine; "
+                       "it has ",
+                       some_of(there), ": set one of them, or none for the first");
+}
+
 static const Isa &choose() {
   if (const char *wanted = std::getenv("ATTN_CPU_ISA"))
     if (const Isa *table = isa_named(wanted))
       return *table;
-  for (const char *name : {"avx512", "avx2"})
+  for (const char *name : kNames)
     if (const Isa *table = isa_named(name))
       return *table;
   return *isa_portable;

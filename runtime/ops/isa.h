@@ -2,6 +2,8 @@
 // chosen when the process starts by what the processor has.
 #pragma once
 
+#include "runtime/base/status.h"
+
 #include <cstdint>
 
 namespace attn::ops {
@@ -87,6 +89,8 @@ struct Isa {
 
 // The best table for this machine; ATTN_CPU_ISA=portable|avx2|avx512 lowers it.
 const Isa &isa();
+// An error if ATTN_CPU_ISA names no table that this machine can run.
+Status check_isa();
 
 // The tables by themselves, for tests; null where the machine cannot run it.
 const Isa *isa_named(const char *name);

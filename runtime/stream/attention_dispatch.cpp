@@ -207,6 +207,25 @@ bool AttentionDispatch::caches_int8(const graph::NodeView &node) const {
          select_kernel(*bundle_, device_, query_for(s, bound->spec, ElementType::i8)).ok();
 }
 
+Status AttentionDispatch::check_variant(const std::string &spec, bool int8_keys) const {
+  if (variant_.empty())
+    return {};
+  bool takes_int8 = variant_ == "int8"; // by its name, where the bundle lacks it
+  for (const KernelInfo &kernel : bundle_->kernels())
+    if (kernel.name == spec && kernel.variant == variant_)
+      for (const BindingInfo &binding : kernel.bindings)
+        if (binding.role == BindingRole::k)
+          takes_int8 = binding.type == ElementType::i8;
+  if (takes_int8 == int8_keys)
+    return {};
+  const char *kept = int8_keys ? "int8" : "f32";
+  bool asked = cache_type_ == (int8_keys ? CacheType::int8 : CacheType::f32);
+  return Status::usage("variant ", variant_, " takes ", takes_int8 ? "int8" : "f32",
+                       " keys, but its keys are ", kept,
+                       asked ? concat(", as --kv ", kept, " asks") : "",
+                       ": the options conflict; leave --variant out, or change --kv");
+}
+
 Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make_plain(const MakeContext &c,
                                                                        const std::string &why) {
   stats_.plain.push_back(concat(c.node.label(), ": ", why));
@@ -250,6 +269,7 @@ Result<std::unique_ptr<graph::OpKernel>> AttentionDispatch::make(const MakeConte
     return Status::invalid_input("has a mask, a past, is_causal, a window, softcap or further "
                                  "outputs of its own, which a kernel of spec ",
                                  bound->spec, " would not see: express them in the spec");
+  ATTN_RETURN_IF_ERROR(check_variant(bound->spec, s.int8_cache));
   auto kernel =
       load_kernel(*bundle_, device_,
                   query_for(s, bound->spec, s.int8_cache ? ElementType::i8 : ElementType::f32));

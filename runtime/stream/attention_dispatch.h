@@ -64,6 +64,8 @@ private:
   // What the node's kernel must fulfil where keys and values are stored so.
   KernelQuery query_for(const ops::AttentionShape &s, const std::string &spec,
                         ElementType stored) const;
+  // An error if the variant that was asked for takes keys of another type than the node has.
+  Status check_variant(const std::string &spec, bool int8_keys) const;
   std::string compile_command() const; // what makes the bundle that is missing
 
   const Description &description_;

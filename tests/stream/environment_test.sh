@@ -27,6 +27,16 @@ expect() {
 }
 expect 0 "" "$stream" "$model" "$bundle" --frames 2 --quiet
 
+# Options that contradict each other, and kernels that the bundle lacks.
+conflict="the options conflict; leave --variant out, or change --kv"
+expect 2 "variant f32 takes f32 keys, but its keys are int8, as --kv int8 asks: $conflict" \
+  "$stream" "$model" "$bundle" --frames 1 --kv int8 --variant f32
+expect 2 "variant int8 takes int8 keys, but its keys are f32, as --kv f32 asks: $conflict" \
+  "$stream" "$model" "$bundle" --frames 1 --kv f32 --variant int8
+expect 2 "variant int8 takes int8 keys, but its keys are f32: $conflict" \
+  "$stream" "$model" "$bundle" --frames 1 --variant int8
+expect 1 "--dtype int8,f32 -o model.attnb" "$stream" "$model" "$bundle" --frames 1 --kv int8
+
 # Files: cut short, too long, damaged, not ours.
 head -c 3000 "$bundle" >"$dir/cut.attnb"
 expect 1 "cut.attnb" "$stream" "$model" "$dir/cut.attnb" --frames 1
@@ -66,6 +76,9 @@ expect 1 "--target=ptx" env LD_LIBRARY_PATH="$stand_in" "$stream" "$model" "$bun
 expect 3 "cuda" env LD_LIBRARY_PATH= "$stream" "$model" "$bundle" --device cuda:7 --frames 1
 expect 3 "vulkan" env VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json \
   "$stream" "$model" "$bundle" --device vulkan --frames 1
+expect 2 "'frobnicate' of ATTN_CPU_ISA is no table of inner loops of this machine; it has" \
+  env ATTN_CPU_ISA=frobnicate "$stream" "$model" "$bundle" --frames 1
+expect 0 "" env ATTN_CPU_ISA=portable "$stream" "$model" "$bundle" --frames 1 --quiet
 expect 2 "avx" env ATTN_CPU_FEATURES=frobnicate "$stream" "$model" "$bundle" --frames 1
 
 # A disk that fills up: the stream says so and ends; what is there can be read.
@@ -98,13 +111,14 @@ if ! ldd "$stream" | grep -q libasan; then
   [ $refused -ge 3 ] && [ $enough -gt 0 ] || fail "memory: refused $refused times, enough at $enough KiB"
 fi
 
-# Ctrl-C and a termination in the middle: the files so far are whole.
-for signal in INT TERM; do
+# Ctrl-C, a termination, a closed terminal in the middle: the files so far are whole.
+for signal in INT TERM HUP; do
   "$stream" "$model" "$bundle" --frames 0 --quiet --out "$dir/cut.npy" &
   pid=$!
   while [ ! -s "$dir/cut.npy" ]; do sleep 0.05; done
   sleep 0.2
   kill -$signal $pid
+  [ $signal != HUP ] || kill -HUP $pid # the shell's beside the terminal's
   wait $pid || fail "$signal gave $?"
   # One frame is 2 x 2 x 3 bytes, the header 128.
   frames=$(head -c 128 "$dir/cut.npy" | tr -d '\0' | grep -aoE '\(1, [0-9]+, 2, 2, 3\)' | cut -d, -f2)

@@ -113,7 +113,7 @@ expect 2 "SPEC gives window.attn twice" "$attnc" compile window.attn ragged.attn
 expect 2 "--spec gives window.attn twice" "$attnc" model "$model" --spec window.attn --spec window.attn -o x
 # One target may be part of another.
 "$attnc" compile window.attn --target spirv:t0,spirv --dtype f32 -o twice.attnb
-expect 0 "1 kernels" "$run" inspect twice.attnb
+expect 0 "2 kernels" "$run" inspect twice.attnb
 
 # Names that are not there: 2, with those that are.
 expect 2 "unknown target 'tpu'; targets are cpu, ptx and spirv" "$attnc" compile window.attn --target tpu -o x

@@ -9,6 +9,7 @@
 #include "tools/attn-run/nan_check.h"
 #include "tools/attn-run/poison.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
@@ -89,7 +90,10 @@ public:
       Status status = device_->accepts(kernel, bundle.images()[kernel.image].bytes);
       if (!status.ok()) {
         for_target_ |= kernel.target == device_->info().target;
-        skipped_.push_back(concat(name_of(kernel), ": ", status.message()));
+        std::string line = concat(name_of(kernel), ": ", status.message());
+        if (std::find(skipped_.begin(), skipped_.end(), line) != skipped_.end())
+          continue; // another entry of the same kernel, such as one for aligned tensors
+        skipped_.push_back(std::move(line));
         if (!options_.json)
           std::printf("skip %s\n", skipped_.back().c_str());
         continue;

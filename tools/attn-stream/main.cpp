@@ -26,7 +26,8 @@ namespace {
 volatile std::sig_atomic_t interrupted = 0;
 extern "C" void on_interrupt(int signal_number) {
   interrupted = 1;
-  std::signal(signal_number, SIG_DFL); // the second one ends the process
+  if (signal_number != SIGHUP)           // of which a shell adds one to the terminal's
+    std::signal(signal_number, SIG_DFL); // the second one ends the process
 }
 
 struct Options {
@@ -226,6 +227,8 @@ Status run(const Options &options) {
   {
     std::signal(SIGINT, on_interrupt);
     std::signal(SIGTERM, on_interrupt);
+    if (std::signal(SIGHUP, on_interrupt) == SIG_IGN) // nohup
+      std::signal(SIGHUP, SIG_IGN);
     status = make_frames(options, *streamer, writer.get(), stats);
   }
   // What was made so far is completed whatever went wrong.

@@ -336,10 +336,15 @@ public:
     accept();
     signals_.add(SIGINT, error);
     signals_.add(SIGTERM, error);
+    struct sigaction hangup;
+    if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) // nohup
+      signals_.add(SIGHUP, error);
     signals_.async_wait([this](error_code error, int) {
       if (error)
         return;
-      signals_.clear(error); // the second one ends the process
+      // The second one ends the process, but a shell adds a SIGHUP to the terminal's.
+      for (int each : {SIGINT, SIGTERM})
+        signals_.remove(each, error);
       on_stop_();
     });
     thread_ = std::thread([this] { context_.run(); });

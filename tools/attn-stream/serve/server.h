@@ -29,7 +29,7 @@ public:
   // the page that sent it.
   using OnCommand = std::function<Status(const Command &)>;
 
-  // Called there once, at the first SIGINT or SIGTERM.
+  // Called there once, at the first SIGINT, SIGTERM or SIGHUP.
   using OnStop = std::function<void()>;
 
   static Result<std::unique_ptr<Server>> start(const ServerOptions &options, OnCommand on_command,
