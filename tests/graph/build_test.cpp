@@ -20,6 +20,12 @@ TEST(BuildGraph, NamesEveryUnknownOperatorAndTheFirstNode) {
                  "node 'patchify' (Conv3D): uses operators that this runtime lacks: Conv3D, Frob");
 }
 
+TEST(BuildGraph, RefusesTheOperatorsThatTheRuntimeMakesItself) {
+  OnnxBuilder b;
+  b.input("x", kF32, {1}).node("Elementwise", {"x"}, {"y"}, {}, "ours", "attn").output("y");
+  expect_refused(b, "uses operators that this runtime lacks: attn::Elementwise");
+}
+
 TEST(BuildGraph, RefusesSymbolicSizes) {
   expect_refused(OnnxBuilder().input("x", kF32, {-1}).node("Neg", {"x"}, {"y"}).output("y"),
                  "no size for dimension 0 ('n')");
