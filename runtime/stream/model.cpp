@@ -1,5 +1,6 @@
 // Opens a model's files, each checked by its own reader.
 #include "runtime/stream/model.h"
+#include "runtime/base/mapped_file.h"
 
 #include "runtime/bundle/checksum.h"
 #include "runtime/graph/build.h"
@@ -61,14 +62,20 @@ Result<std::shared_ptr<const Model>> Model::open(const std::string &path,
     ATTN_ASSIGN_OR_RETURN(Bundle opened, Bundle::open(path));
     return open(std::make_shared<const Bundle>(std::move(opened)));
   }
+  ATTN_RETURN_IF_ERROR(MappedFile::open(path).status()); // before what lies beside it is asked for
   auto made = std::make_shared<Model>();
   made->path_ = path;
   made->bundle_ = std::move(bundle);
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-  ATTN_ASSIGN_OR_RETURN(
-      made->description_,
-      read_description(description_path.empty() ? folder + "stream.toml" : description_path));
+  auto description =
+      read_description(description_path.empty() ? folder + "stream.toml" : description_path);
+  if (!description.ok() && description.status().code() == StatusCode::environment &&
+      description_path.empty())
+    return Status::environment("is no package, and a model needs its description: ",
+                               description.status().to_string())
+        .at(path);
+  ATTN_ASSIGN_OR_RETURN(made->description_, std::move(description));
   const Description &d = made->description_;
   ATTN_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::open(d.vocabulary_path, d.prompt_words));
   made->tokenizer_ = std::move(tokenizer);

@@ -62,7 +62,15 @@ expect 0 "" "$model" "${ref[@]}" --frames 6 --stats "$dir/f32.json"
 expect 2 "--prompt: the prompt 'upwards' has the word 'upwards', which the model does not know" "$model" "${ref[@]}" --prompt upwards
 expect 2 "--switch 3: the prompt" "$model" "${ref[@]}" --switch 3:upwards
 expect 3 "missing.onnx" "$dir/m/missing.onnx" "${ref[@]}"
-expect 3 "stream.toml" "$dir/missing.onnx" "${ref[@]}"
+expect 3 "missing.onnx: cannot open the file" "$dir/missing.onnx" "${ref[@]}"
+cp "$model" "$dir/alone.onnx"
+expect 3 "alone.onnx: is no package, and a model needs its description: $dir/stream.toml" "$dir/alone.onnx" "${ref[@]}"
+for own in stream.toml vocab.txt; do
+  [ -f "$dir/m/$own" ] || continue
+  cp "$dir/m/$own" "$dir/kept"
+  expect 2 "$own: would overwrite a file of the model" "$model" "${ref[@]}" --frames 1 --stats "$dir/m/$own"
+  cmp "$dir/m/$own" "$dir/kept" || exit 1
+done
 expect 2 "frob" "$model" "${ref[@]}" --device frob
 head -c 200 "$model" >"$dir/m/cut.onnx"
 expect 1 "truncated" "$dir/m/cut.onnx" "${ref[@]}"

@@ -312,6 +312,13 @@ head -c 3000 tiny.attnp >cut.attnp
 expect 1 "cut.attnp: truncated bundle: its header says" "$run" model cut.attnp --inputs nothing --zeros --outputs made
 expect 3 "No space left" "$attnc" model tiny.onnx --package -o /dev/full
 
+# What is no bundle is not written over.
+echo kept >kept.toml
+expect 2 "kept.toml: is there already and is no bundle" "$attnc" compile window.attn -o kept.toml
+expect 2 "kept.toml: is there already and is no bundle" "$attnc" model tiny.onnx --package -o kept.toml
+[ "$(cat kept.toml)" = kept ] || { echo "kept.toml is lost"; failures=$((failures + 1)); }
+expect 1 "'/bin/true' wrote nothing" env ATTN_PTXAS=/bin/true "$attnc" compile window.attn --target ptx -o none.attnb
+
 # A full disk behind every kind of output.
 for command in "$run inspect f32.attnb" "$run inspect f32.attnb --json" "$run devices" "$run --help" \
   "$attnc explain window.attn --shape i=64" "$attnc explain window.attn --shape i=64 --json" \

@@ -172,6 +172,18 @@ Status check_outputs(const Options &options) {
   return {};
 }
 
+// The model's own files, which the command line does not name.
+Status check_kept(const Options &options, const stream::Description &d) {
+  for (const std::string &to : {options.out, options.stats})
+    for (const std::string &kept : {d.path, d.vocabulary_path}) {
+      std::error_code error;
+      if (std::filesystem::is_regular_file(to, error) &&
+          std::filesystem::equivalent(to, kept, error))
+        return Status::usage("would overwrite a file of the model; write to another").at(to);
+    }
+  return {};
+}
+
 // A prompt of the command line that the model does not take.
 Status of_option(const Status &status, const std::string &option) {
   return status.code() == StatusCode::invalid_input ? Status::usage(status.message()).at(option)
@@ -194,6 +206,7 @@ Status run(const Options &options) {
     std::fprintf(stderr, "attn-stream: note: attention nodes without a generated kernel: %s\n",
                  some_of(plain, 4, "\n  ").c_str());
   const stream::Description &d = streamer->description();
+  ATTN_RETURN_IF_ERROR(check_kept(options, d));
   std::string first = options.prompt.value_or(d.default_prompt);
   // Every prompt is checked here, not when its turn comes: at the first block that
   // begins at its frame or later.

@@ -2,9 +2,11 @@
 #include "tools/attnc/Commands.h"
 
 #include "runtime/base/write_file.h"
+#include "runtime/bundle/bundle_reader.h"
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -67,7 +69,19 @@ bool writeOutput(const std::string &path, const std::string &bytes, int &exitCod
   return status.ok();
 }
 
+// A model's description, vocabulary or weights are not worth a slip of `-o`.
+static Status checkReplaceable(const std::string &path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error) ||
+      std::filesystem::file_size(path, error) == 0 || is_bundle_file(path))
+    return {};
+  return Status::usage("is there already and is no bundle; write to another file, or remove it")
+      .at(path);
+}
+
 int writeBundle(const std::string &path, BundleWriter &bundle) {
+  if (Status status = checkReplaceable(path); !status.ok())
+    return fail(status);
   if (path != "-") { // without a copy of its weights
     Status status = bundle.write(path);
     return status.ok() ? kDone : fail(status);

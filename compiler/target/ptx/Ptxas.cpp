@@ -68,5 +68,7 @@ FailureOr<AssembledKernels> mlir::attn::assemble(StringRef ptxas, StringRef ptx,
   if (!cubin)
     return emitError(loc, "cannot read what ptxas wrote: ") << cubin.getError().message();
   result.cubin = (*cubin)->getBuffer().str();
+  if (result.cubin.empty())
+    return emitError(loc, "'") << ptxas << "' wrote nothing; is it a ptxas?";
   return result;
 }

@@ -84,7 +84,10 @@ int cuModuleLoadDataEx(void **module, const void *image, unsigned options, int *
                        void **values) {
   const char *text = static_cast<const char *>(image);
   std::string complaint;
-  if (std::strncmp(text, "\x7f" "ELF", 4) == 0)
+  if (std::strncmp(text,
+                   "\x7f"
+                   "ELF",
+                   4) == 0)
     return kInvalidImage;
   try {
     modules.push_back(std::make_unique<ptxemu::Module>(ptxemu::parse_module(text)));
