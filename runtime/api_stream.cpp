@@ -127,13 +127,18 @@ attn_status_t *attn_stream_create(attn_model_t *model, attn_device_t *device,
 
 void attn_stream_close(attn_stream_t *stream) { delete stream; }
 
+static Status check_recache(attn_recache_t recache) {
+  if (recache < ATTN_RECACHE_FULL || recache > ATTN_FLUSH)
+    return Status::usage("unknown recache rule ", static_cast<int>(recache));
+  return {};
+}
+
 attn_status_t *attn_stream_push_prompt(attn_stream_t *stream, const char *prompt,
                                        attn_recache_t recache, uint64_t at_block) {
   return guard([&]() -> Status {
     ATTN_NEED(stream);
     ATTN_NEED(prompt);
-    if (recache < ATTN_RECACHE_FULL || recache > ATTN_FLUSH)
-      return Status::usage("unknown recache rule ", static_cast<int>(recache));
+    ATTN_RETURN_IF_ERROR(check_recache(recache));
     return stream->streamer->push_prompt(prompt, static_cast<stream::Recache>(recache), at_block);
   });
 }
@@ -144,8 +149,7 @@ attn_status_t *attn_stream_push_prompts(attn_stream_t *stream,
   return guard([&]() -> Status {
     ATTN_NEED(stream);
     ATTN_NEED(prompts);
-    if (recache < ATTN_RECACHE_FULL || recache > ATTN_FLUSH)
-      return Status::usage("unknown recache rule ", static_cast<int>(recache));
+    ATTN_RETURN_IF_ERROR(check_recache(recache));
     if (!count || count > stream::kMostParts)
       return Status::usage("there are ", count, " prompts; 1 to ", stream::kMostParts,
                            " can be mixed");

@@ -39,6 +39,7 @@ private:
   bool dependsOn(Value value, Value token) { return dependent[token].contains(value); }
   void follow(Operation &op);
   Pace paceOf(Value value);
+  Pace fastestOf(Operation *op);
   IntRange rangeOf(Value value) {
     auto known = ranges.find(value);
     return known == ranges.end() ? IntRange::all() : known->second;
@@ -48,6 +49,7 @@ private:
   AttentionOp attention;
   DenseMap<Value, IntRange> ranges;
   DenseMap<Value, DenseSet<Value>> dependent; // on a token
+  DenseMap<Value, Pace> paces;
 };
 
 void TraitFinder::follow(Operation &op) {
@@ -62,11 +64,21 @@ void TraitFinder::follow(Operation &op) {
   ranges[op.getResult(0)] = rangeOfResult(&op, operands, attention);
 }
 
-// That of the fastest coordinate that a value is computed from.
+// That of the fastest coordinate that a value is computed from; once for each value, as
+// many may share one.
 TraitFinder::Pace TraitFinder::paceOf(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || op->getBlock() != &mask)
     return {};
+  auto known = paces.find(value);
+  if (known != paces.end())
+    return known->second;
+  Pace pace = fastestOf(op);
+  paces[value] = pace;
+  return pace;
+}
+
+TraitFinder::Pace TraitFinder::fastestOf(Operation *op) {
   if (auto coord = dyn_cast<CoordOp>(op)) {
     IntRange divisor = rangeOf(coord.getDivisor());
     if (!divisor.isConstant() || !divisor.positive())
@@ -106,7 +118,7 @@ RowTraits TraitFinder::find(int64_t blockQ) {
   for (Operation &op : mask.without_terminator())
     follow(op);
   RowTraits traits;
-  SmallVector<Pace> paces;
+  SmallVector<Pace> pacesOfTraits;
   for (Operation &op : mask.without_terminator()) {
     Value value = op.getResult(0);
     bool needed = llvm::any_of(op.getUsers(), [&](Operation *user) {
@@ -118,29 +130,30 @@ RowTraits TraitFinder::find(int64_t blockQ) {
       return {};
     traits.values.push_back(value);
     traits.ranges.push_back(rangeOf(value));
-    paces.push_back(paceOf(value));
+    pacesOfTraits.push_back(paceOf(value));
   }
   if (traits.values.size() > kMaxTraits)
     return {};
   // One trait for each pace, the slowest first.
-  for (auto [index, pace] : llvm::enumerate(paces))
+  for (auto [index, pace] : llvm::enumerate(pacesOfTraits))
     if (pace.stride && llvm::none_of(traits.axes, [&](int64_t other) {
-          return paces[other].stride == pace.stride;
+          return pacesOfTraits[other].stride == pace.stride;
         }))
       traits.axes.push_back(index);
-  llvm::sort(traits.axes, [&](int64_t a, int64_t b) { return paces[a].stride > paces[b].stride; });
+  llvm::sort(traits.axes, [&](int64_t a, int64_t b) { return pacesOfTraits[a].stride > pacesOfTraits[b].stride; });
   if (traits.axes.size() > kMaxAxes)
     traits.axes.erase(traits.axes.begin(), traits.axes.end() - kMaxAxes);
   // A tile has neighbours along the second axis only if the first returns within it.
-  int64_t period = traits.axes.size() < 2 ? 0 : paces[traits.axes.back()].period;
-  if (period == 0 || kLeastLines * period > kMostTiles * blockQ) {
+  int64_t period = traits.axes.size() < 2 ? 0 : pacesOfTraits[traits.axes.back()].period;
+  const int64_t mostTiles = std::min(kMostTiles, kMaxSortedRows / blockQ);
+  if (period == 0 || kLeastLines * period > mostTiles * blockQ) {
     traits.axes.clear();
     return traits;
   }
   int64_t times = llvm::divideCeil(kGoodLines * period, blockQ);
   if (hasManyTokens(attention))
     times = std::max<int64_t>(times, 2);
-  traits.tileRows = blockQ * std::min(times, kMostTiles);
+  traits.tileRows = blockQ * std::min(times, mostTiles);
   return traits;
 }
 

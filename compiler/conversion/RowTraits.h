@@ -21,6 +21,9 @@ struct RowTraits {
   int64_t tileRows = 0; ///< of a tile that has neighbours enough along the last two axes
 };
 
+/// Rows that a tile may have for them to be sorted: a row's number is part of its key.
+inline constexpr int64_t kMaxSortedRows = 1024;
+
 /// The traits that `mask`, of `attention` or a recache of it, has for tiles of a small
 /// multiple of `blockQ` consecutive rows. Patterns must have been expanded.
 RowTraits findRowTraits(Block &mask, AttentionOp attention, int64_t blockQ);

@@ -177,7 +177,7 @@ private:
     std::printf("%s %s: %llu cases, error %.2e (limit %.0e), worst row %.2f of its limit",
                 failure.empty() ? "ok  " : "FAIL", name_of(info).c_str(),
                 static_cast<unsigned long long>(cases), error, exact_bound(info), row);
-    if (pairs) // a merge has no mask
+    if (pairs + skipped) // a merge has no mask
       std::printf(", mask %s %llu pairs", failure.empty() ? "exact on" : "compared on",
                   static_cast<unsigned long long>(pairs));
     if (skipped)

@@ -9,6 +9,7 @@
 // A key is made of each row's traits, and a row's lane is the number of smaller keys.
 #include "compiler/target/cpu/KernelLowering.h"
 
+#include "compiler/conversion/RowTraits.h"
 #include "compiler/conversion/ScalarRegion.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -83,8 +84,9 @@ LogicalResult CpuLowering::lowerSortRows(LaneBuilder &b, tile::SortRowsOp op) {
   const int64_t width = arch.width, blockQ = kernel.getBlockQ(), traitCount = op.getTraitCount();
   if (!tiles.empty() || sortRows)
     return unsupported(*op, "rows have been loaded in another order");
-  if (blockQ > 1 << kRowBits)
-    return unsupported(*op, "a tile has more than " + Twine(1 << kRowBits) + " rows");
+  static_assert(kMaxSortedRows == 1 << kRowBits);
+  if (blockQ > kMaxSortedRows)
+    return unsupported(*op, "a tile has more than " + Twine(kMaxSortedRows) + " rows");
   ArrayRef<int64_t> axes = op.getAxes();
   const unsigned fast = axes.size() - 1, strip = fast - 1;
   const bool hasSlow = strip > 0;
