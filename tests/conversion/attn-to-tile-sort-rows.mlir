@@ -1,5 +1,6 @@
 // RUN: attn-opt %s -attn-expand-patterns -canonicalize -attn-to-tile="block-q=96 sort-rows" | FileCheck %s
 // RUN: attn-opt %s -attn-expand-patterns -canonicalize -attn-to-tile="block-q=15 sort-rows" | FileCheck %s --check-prefix=SHORT
+// RUN: attn-opt %s -attn-expand-patterns -canonicalize -attn-to-tile="block-q=1536 sort-rows" | FileCheck %s --check-prefix=SHORT
 // RUN: attn-opt %s -attn-expand-patterns -canonicalize -attn-to-tile="block-q=96" | FileCheck %s --check-prefix=SHORT
 
 // A window of 15 in rows of 24 tokens, clamped at the picture's edges: what the mask reads
